@@ -1,0 +1,1 @@
+"""From a Hub to fingerprints: listing, headers, sample plans, ranged reads. Hostile input ends here."""

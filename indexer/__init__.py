@@ -1,0 +1,1 @@
+"""From fingerprints to clusters: embeddings, nearest neighbours, tested relatedness, connected components."""

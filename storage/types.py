@@ -1,0 +1,257 @@
+"""The values that travel between the stages: what a crawl reads, what an index relates, what a recovery concludes.
+
+Every class is frozen and slotted. Many values of one kind are a struct of arrays, one entry per row, so that they go
+into and out of DuckDB, numpy and torch without a loop; the shape and dtype of each array stand beside its field.
+Nothing here does I/O, and no other module of `storage` but `errors` is visible to the stages.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+WeightArray = npt.NDArray[np.float32]
+IndexArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+Relation = Literal["duplicate", "cast", "lora", "finetune"]
+EvidenceSource = Literal["fingerprint", "exact"]
+
+FLOAT_DTYPE_BYTES: Mapping[str, int] = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
+"""Stored number formats whose values can be compared, with their size in bytes."""
+
+UNIT_ROUNDOFF: Mapping[str, float] = {
+    "F64": 2.0**-24,  # decoded to float32 on reading, so float32's rounding is what remains
+    "F32": 2.0**-24,
+    "F16": 2.0**-11,
+    "BF16": 2.0**-8,
+    "F8_E4M3": 2.0**-4,
+    "F8_E5M2": 2.0**-3,
+}
+"""Largest relative rounding error of a stored number: half a unit in the last place of each format."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredBase:
+    """One parent that a model's card or tags claim; `repo_id` is the card's text and may name nothing that exists."""
+
+    repo_id: str
+    relation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """One repository as a listing shows it: identity, revision, and what its owner says about it.
+
+    Identity is `hub_id` (the Hub's `_id`, 24 hex digits): a rename keeps it, and a name can pass to another model.
+    """
+
+    hub_id: str
+    repo_id: str
+    revision: str
+    created_at: datetime | None = None
+    last_modified: datetime | None = None
+    library: str | None = None
+    pipeline_tag: str | None = None
+    licence: str | None = None
+    downloads: int = 0
+    likes: int = 0
+    gated: bool = False
+    disabled: bool = False
+    tags: tuple[str, ...] = ()
+    declared: tuple[DeclaredBase, ...] = ()
+    file_names: tuple[str, ...] = ()
+    model_type: str | None = None
+    model_class: str | None = None  # config.json's architectures[0], e.g. LlamaForCausalLM
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Where one tensor lies: a value apart from its bytes. `begin` and `end` are absolute byte offsets in `file`."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: str
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComparableTensor:
+    """A tensor that can be compared between models, seen as a matrix of `rows` x `cols` (convolutions: out x rest).
+
+    `name` is canonical: wrappers' prefixes are gone, so that relatives agree on it. `in_key` tells whether the tensor
+    takes part in the architecture key; the others are compared where all members of a cluster have them.
+    """
+
+    name: str
+    rows: int
+    cols: int
+    in_key: bool
+    spec: TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What makes models comparable tensor by tensor. `key` is the sha256 (hex) of the sorted (name, rows, cols) in key."""
+
+    key: str
+    tensors: tuple[ComparableTensor, ...]  # sorted by name, key tensors and others
+    parameters: int  # elements of all tensors of the model, comparable or not
+    dtype: str  # stored format of most of the key's weights
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePlan:
+    """Which rows of which tensors are sampled: the same for every model of an architecture.
+
+    A pure function of (architecture key, weights budget, plan version). Block b holds rows
+    `row_start[b] : row_start[b] + row_count[b]` of tensor `names[b]`, whole rows of `cols[b]` weights; a fingerprint is
+    the blocks in this order, row-major.
+    """
+
+    architecture: str
+    budget_weights: int
+    version: int
+    plan_id: str  # sha256 (hex, 16 digits) of all other fields
+    names: tuple[str, ...]
+    row_start: IndexArray = field(repr=False)  # (blocks,) int64
+    row_count: IndexArray = field(repr=False)  # (blocks,) int64
+    tensor_rows: IndexArray = field(repr=False)  # (blocks,) int64, rows of the whole tensor
+    cols: IndexArray = field(repr=False)  # (blocks,) int64
+
+    @property
+    def weights(self) -> int:
+        """Sampled weights per model."""
+        return int((self.row_count * self.cols).sum())
+
+    @property
+    def offsets(self) -> IndexArray:
+        """(blocks + 1,) int64: block b is `values[offsets[b]:offsets[b + 1]]` of a fingerprint."""
+        return np.concatenate([[0], np.cumsum(self.row_count * self.cols)]).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The sampled weights of one revision, with what its header told."""
+
+    hub_id: str
+    revision: str
+    plan: SamplePlan
+    values: WeightArray = field(repr=False)  # (plan.weights,) float32, decoded
+    dtype: str  # stored format of most sampled weights
+    parameters: int
+    weights_sha256: str | None  # of the weight file when it is one LFS file, else None
+    header_bytes: int
+    sampled_bytes: int
+    resolver_requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A model that was left out: at which stage and why. `retry`: whether the same revision may succeed later."""
+
+    hub_id: str
+    repo_id: str
+    revision: str
+    stage: Literal["crawl", "index", "recover"]
+    reason: str  # a short snake_case code, see docs/data-model.md
+    detail: str  # one line for a person, control characters escaped
+    retry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListingPage:
+    """One page of a listing, in the Hub's order, and where the next begins (None after the last)."""
+
+    models: tuple[ModelRef, ...]
+    skips: tuple[Skip, ...]  # rows that are no valid model description
+    next_cursor: str | None
+
+
+class TensorSource(Protocol):
+    """The weights of one model, tensor by tensor, wherever they lie: a folder, a Hub by ranges, or memory."""
+
+    @property
+    def tensors(self) -> Mapping[str, ComparableTensor]:
+        """Comparable tensors by canonical name."""
+        ...
+
+    def read(self, name: str, start: int, stop: int) -> WeightArray:
+        """Rows `start:stop` of a tensor as float32 (stop - start, cols). Raises `ModelUnreadable`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Unordered pairs of rows (models), left < right, sorted by (left, right), without repetition."""
+
+    left: IndexArray  # (pairs,) int64
+    right: IndexArray  # (pairs,) int64
+    score: FloatArray  # (pairs,) float64: relatedness in standard deviations of the null, or 0 where not tested
+
+
+@dataclass(frozen=True, slots=True)
+class PairEvidence:
+    """What the weights say about each pair of a cluster, over the layers that all its members share.
+
+    One entry per pair. "Direction" is log L(left -> right) - log L(right -> left) in nats, unclipped.
+    """
+
+    left: IndexArray  # (pairs,) int64, member number
+    right: IndexArray  # (pairs,) int64
+    l_ft: FloatArray  # (pairs,) Eq. 1: max over layers of max |u - v| after min-max scaling of each layer
+    l_lora: FloatArray  # (pairs,) Eq. 2: max over layers of rank(u - v), above the stored dtype's rounding noise
+    l_lora_sum: FloatArray  # (pairs,) sum over layers of the same
+    l1: FloatArray  # (pairs,) sum of |u - v|
+    l2_squared: FloatArray  # (pairs,) sum of (u - v)^2
+    norm_squared: FloatArray  # (pairs,) sum of u^2 and v^2, halved: the scale of l2_squared
+    changed_share: FloatArray  # (pairs,) share of entries where u != v
+    low_rank: BoolArray  # (pairs,) every changed layer differs by less than half of its full rank
+    step_cost: FloatArray  # (pairs,) negative log-likelihood of one training step between the two, symmetric
+    direction: FloatArray  # (pairs,) slopes of rows plus slopes of columns, nats
+    cast: IndexArray  # (pairs,) int64: 1 right is left rounded, -1 left is right rounded, 0 neither
+    identical: BoolArray  # (pairs,) all compared values equal
+
+
+@dataclass(frozen=True, slots=True)
+class WeightMoments:
+    """Moments of each member's layers (all float64, shape (members, layers)); kurtosis is Eq. 3 of the paper."""
+
+    layers: tuple[str, ...]
+    count: FloatArray
+    mean: FloatArray
+    variance: FloatArray
+    skewness: FloatArray
+    kurtosis: FloatArray  # plain (normal = 3), not excess
+    entropy: FloatArray  # nats, of a histogram of 256 equal bins between min and max
+    minimum: FloatArray
+    maximum: FloatArray
+    zeros: FloatArray  # count of exact zeros
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterEvidence:
+    """All that one pass over the bytes of a cluster yields."""
+
+    members: int
+    pairs: PairEvidence
+    moments: WeightMoments
+    bytes_read: int  # decoded weights x stored size, each counted once
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTree:
+    """A rooted tree over the members of one cluster; entry i speaks of member i and of the edge that ends in it."""
+
+    root: int
+    parent: IndexArray  # (members,) int64, -1 at the root
+    pair: IndexArray  # (members,) int64, row of PairEvidence behind the edge, -1 at the root
+    relation: tuple[Relation | None, ...]  # None at the root
+    confidence: FloatArray  # (members,) float64 in [0, 1]: posterior of the edge (at the root: of being the root)
+    root_posterior: FloatArray  # (members,) float64, sums to 1
