@@ -1,15 +1,15 @@
 """The errors of modelkin, cut by what the caller should do next.
 
-    ModelkinError                 anything we raise on purpose; the message says what to do next
-    ├── UsageError                what was asked for cannot be done: correct the call (exit status 2)
-    │   └── UnknownModel          no such model in the index: search for its name
-    ├── IndexFault                the index folder is missing, locked, damaged or of a newer version
-    ├── HubError                  the Hub answered something that ends the whole crawl
-    │   ├── HubUnavailable        try again later: rate limited, 5xx, connection lost after all retries
-    │   └── HubRefused            it will not work as asked: bad token, bad cursor, not a Hub
-    ├── QueryRefused              a SQL text that is no single read-only SELECT, or ran out of time or memory
-    └── ModelUnreadable           this one model cannot be read: becomes a row in `skips`, the crawl goes on
-        └── HeaderRejected        its safetensors header breaks the format
+ModelkinError                 anything we raise on purpose; the message says what to do next
+├── UsageError                what was asked for cannot be done: correct the call (exit status 2)
+│   └── UnknownModel          no such model in the index: search for its name
+├── IndexFault                the index folder is missing, locked, damaged or of a newer version
+├── HubError                  the Hub answered something that ends the whole crawl
+│   ├── HubUnavailable        try again later: rate limited, 5xx, connection lost after all retries
+│   └── HubRefused            it will not work as asked: bad token, bad cursor, not a Hub
+├── QueryRefused              a SQL text that is no single read-only SELECT, or ran out of time or memory
+└── ModelUnreadable           this one model cannot be read: becomes a row in `skips`, the crawl goes on
+    └── HeaderRejected        its safetensors header breaks the format
 """
 
 

@@ -98,7 +98,7 @@ class ComparableTensor:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What makes models comparable tensor by tensor. `key` is the sha256 (hex) of the sorted (name, rows, cols) in key."""
+    """What makes models comparable tensor by tensor; `key` is the sha256 (hex) of its sorted (name, rows, cols)."""
 
     key: str
     tensors: tuple[ComparableTensor, ...]  # sorted by name, key tensors and others
