@@ -91,7 +91,11 @@ def _plain(column: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - DuckDB returns ma
         return np.asarray(column)
     values, missing = np.asarray(column.data), np.ma.getmaskarray(column)
     number = values.dtype.kind in "iuf"
-    return np.where(missing, np.nan if number else None, values.astype(np.float64 if number else object))
+    if number:
+        return np.where(missing, np.nan, values.astype(np.float64))
+    plain = values.astype(object)
+    plain[missing] = None
+    return plain
 
 
 def _open_failure(path: Path, error: duckdb.Error) -> str:
