@@ -115,9 +115,8 @@ CREATE TABLE store.member (
     root_posterior DOUBLE -- probability of being the root; NULL until recovered
 );
 
--- A row is the evidence of one compared pair.
+-- A row is the evidence of one compared pair; left_id < right_id, and direction > 0 speaks for left_id being the parent.
 CREATE TABLE store.pair (
-    cluster_id VARCHAR NOT NULL,
     left_id VARCHAR NOT NULL,
     right_id VARCHAR NOT NULL,
     evidence VARCHAR NOT NULL, -- fingerprint, exact
@@ -129,12 +128,12 @@ CREATE TABLE store.pair (
     norm_squared DOUBLE NOT NULL,
     changed_share DOUBLE NOT NULL,
     step_cost DOUBLE NOT NULL,
-    direction DOUBLE NOT NULL
+    direction DOUBLE NOT NULL,
+    PRIMARY KEY (left_id, right_id)
 );
 
 -- A row is the moments of one layer of one model.
 CREATE TABLE store.moment (
-    cluster_id VARCHAR NOT NULL,
     hub_id VARCHAR NOT NULL,
     evidence VARCHAR NOT NULL,
     layer VARCHAR NOT NULL,
@@ -153,7 +152,6 @@ CREATE TABLE store.moment (
 CREATE TABLE store.edge (
     child_id VARCHAR PRIMARY KEY,
     parent_id VARCHAR NOT NULL,
-    cluster_id VARCHAR NOT NULL,
     child_revision VARCHAR NOT NULL,
     parent_revision VARCHAR NOT NULL,
     relation VARCHAR NOT NULL,

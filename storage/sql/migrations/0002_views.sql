@@ -24,9 +24,10 @@ SELECT
 FROM store.edge e
 JOIN store.listed p ON p.hub_id = e.parent_id
 JOIN store.listed c ON c.hub_id = e.child_id
+JOIN store.member m ON m.hub_id = e.child_id
 JOIN (SELECT cluster_id, min(hub_id) AS tree_id FROM store.member GROUP BY cluster_id) t USING (cluster_id)
 LEFT JOIN store.pair q
-    ON q.cluster_id = e.cluster_id AND q.left_id = least(e.parent_id, e.child_id) AND q.right_id = greatest(e.parent_id, e.child_id);
+    ON q.left_id = least(e.parent_id, e.child_id) AND q.right_id = greatest(e.parent_id, e.child_id);
 
 -- A row is one edge over the runs in which it stood.
 CREATE VIEW edge_history AS
