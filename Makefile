@@ -1,0 +1,58 @@
+# One environment for everything, built when it is missing or when what it is made from changes.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help demo test test-all check format lint types imports dependencies coverage clean
+
+help:
+	@echo "make demo      train small models, serve them as a Hub, recover their trees, show the truth beside them"
+	@echo "make test      run the tests"
+	@echo "make check     format, lint, types, import rules, dependencies, then the tests"
+	@echo "make test-all  the tests and the slow suites"
+	@echo "make coverage  branch coverage of the stages, 90 % at least"
+	@echo "make format    rewrite the sources in the project's format"
+
+$(READY): pyproject.toml constraints/ci.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "modelkin needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/ci.txt --editable '.[demo,dev]'
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/modelkin demo
+
+test: $(READY)
+	$(PYTEST) -n 2 -m "not slow and not cuda"
+
+test-all: $(READY)
+	$(PYTEST) -n 2
+
+check: format-check lint types imports dependencies test
+
+format-check: $(READY)
+	$(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+imports: $(READY)
+	$(BIN)/lint-imports
+
+dependencies: $(READY)
+	$(BIN)/deptry .
+
+coverage: $(READY)
+	$(PYTEST) -n 2 -m "not slow and not cuda" --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache modelkin-demo

@@ -1,0 +1,1 @@
+SELECT cluster_id FROM store.cluster WHERE plan_id = $plan_id

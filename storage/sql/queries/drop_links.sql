@@ -1,0 +1,1 @@
+DELETE FROM store.link WHERE plan_id = $plan_id

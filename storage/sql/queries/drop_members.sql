@@ -1,0 +1,1 @@
+DELETE FROM store.member WHERE cluster_id IN (SELECT unnest($cluster_ids::VARCHAR[]))

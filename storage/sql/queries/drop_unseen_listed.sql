@@ -1,0 +1,1 @@
+DELETE FROM store.listed WHERE sweep_id <> $sweep_id RETURNING hub_id

@@ -1,0 +1,1 @@
+DELETE FROM store.skip WHERE sweep_id <> $sweep_id

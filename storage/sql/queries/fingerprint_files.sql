@@ -1,0 +1,1 @@
+SELECT DISTINCT file_name FROM store.fingerprint

@@ -1,0 +1,1 @@
+UPDATE store.run SET status = 'interrupted' WHERE status = 'running'

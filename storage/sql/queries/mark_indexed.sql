@@ -1,0 +1,1 @@
+UPDATE store.plan SET indexed_members = $digest WHERE plan_id = $plan_id

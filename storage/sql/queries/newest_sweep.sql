@@ -1,0 +1,1 @@
+SELECT coalesce(max(sweep_id), 0) FROM store.sweep

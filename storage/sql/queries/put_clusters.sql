@@ -1,0 +1,1 @@
+INSERT INTO store.cluster SELECT unnest($cluster_id::VARCHAR[]), $plan_id, unnest($size::BIGINT[]), 'none'

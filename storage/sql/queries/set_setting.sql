@@ -1,0 +1,1 @@
+INSERT OR REPLACE INTO store.setting VALUES ($setting_name, $setting_value)

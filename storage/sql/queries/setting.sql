@@ -1,0 +1,1 @@
+SELECT value FROM store.setting WHERE name = $setting_name
