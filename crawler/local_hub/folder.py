@@ -1,0 +1,81 @@
+"""The folder behind the local Hub: which repositories and files it shows, looked up anew at every request.
+
+Only what a scan has found can be served, so a request's path never touches the file system. Hidden names, names that
+are no text, symlinks that leave the folder, and whatever is no regular file do not exist.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from crawler.local_hub.repository import FileEntry
+
+MAX_DEPTH = 16
+"""Nested directories deeper than this are left out."""
+
+
+class Folder:
+    """`<root>/<org>/<name>/...`: a directory on the second level that holds a file, at any depth, is a repository."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+
+    def candidates(self) -> list[str]:
+        """Names `org/name` of all directories on the second level, sorted; whether they hold files is not known yet."""
+        found = []
+        for org in self._directories(self._root):
+            found += [f"{org.name}/{repo.name}" for repo in self._directories(Path(org.path))]
+        return sorted(found)
+
+    def files(self, repo_id: str) -> dict[str, FileEntry]:
+        """Files of a repository by path, sorted; empty when there is no such repository."""
+        org, _, name = repo_id.partition("/")
+        if not _is_shown(org) or not _is_shown(name) or "/" in name:
+            return {}
+        start = self._inside(self._root / org / name)
+        if start is None:
+            return {}
+        found = {entry.path: entry for entry in self._walk(start, "", (start,))}
+        return dict(sorted(found.items()))
+
+    def _walk(self, directory: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[FileEntry]:
+        for item in _shown(directory):
+            location = self._inside(Path(item.path))
+            if location is None:
+                continue
+            path = f"{prefix}{item.name}"
+            if location.is_dir():
+                if location not in above and len(above) < MAX_DEPTH:  # a symlink upwards would repeat for ever
+                    yield from self._walk(location, f"{path}/", (*above, location))
+            elif location.is_file():
+                status = location.stat()
+                yield FileEntry(path, location, status.st_size, status.st_mtime_ns)
+
+    def _directories(self, directory: Path) -> list[os.DirEntry[str]]:
+        return [item for item in _shown(directory) if item.is_dir() and self._inside(Path(item.path)) is not None]
+
+    def _inside(self, path: Path) -> Path | None:
+        """The path with symlinks resolved, or None where it leads nowhere or out of the folder."""
+        try:
+            resolved = path.resolve(strict=True)
+        except (OSError, RuntimeError):  # RuntimeError: a loop of symlinks
+            return None
+        return resolved if resolved.is_relative_to(self._root) else None
+
+
+def _shown(directory: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as items:
+            return [item for item in items if _is_shown(item.name)]
+    except OSError:  # gone since it was listed, or not ours to read
+        return []
+
+
+def _is_shown(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8, which git on the Hub never holds
+        return False
+    return (
+        bool(name) and not name.startswith(".") and all(character >= " " for character in name) and "\x7f" not in name
+    )
