@@ -27,6 +27,11 @@ class Answer:
     body: bytes | FileSlice = b""
     chunked: bool = False
 
+    @property
+    def length(self) -> int:
+        """Bytes of the body, which Content-Length tells even where a HEAD request leaves the body out."""
+        return len(self.body) if isinstance(self.body, bytes) else self.body.end - self.body.begin
+
 
 class Refused(Exception):
     """Ends the handling of a request with an answer that is no success."""

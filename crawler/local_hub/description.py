@@ -1,12 +1,11 @@
 """From files, card, configuration and hub.json to a repository: tags and lineage as the Hub infers them."""
 
 import hashlib
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 from crawler.local_hub.card import read_card, read_object, strings
+from crawler.local_hub.documents import Documents
 from crawler.local_hub.hub_file import ModelNotes, timestamp
 from crawler.local_hub.repository import FileEntry, Repository
 
@@ -14,26 +13,6 @@ RELATIONS = ("adapter", "finetune", "merge", "quantized")
 _QUANTIZED_TAGS = {"awq", "gguf", "gptq", "quantized"}
 _ADAPTER_FILES = {"adapter_config.json", "adapter_model.bin", "adapter_model.safetensors"}
 _LIBRARY_FILES = (("adapter_config.json", "peft"), ("model_index.json", "diffusers"), ("config.json", "transformers"))
-
-
-class Documents:
-    """The small documents of models (cards, configurations), parsed once per version of the file."""
-
-    def __init__(self) -> None:
-        self._known: dict[Path, tuple[int, int, Mapping[str, object]]] = {}
-        self._lock = threading.Lock()
-
-    def read(self, entry: FileEntry | None, reader: Callable[[Path], Mapping[str, object]]) -> Mapping[str, object]:
-        """What `reader` finds in the file; nothing when there is no file. Raises OSError when it has just gone."""
-        if entry is None:
-            return {}
-        with self._lock:
-            known = self._known.get(entry.location)
-        if known is None or known[:2] != (entry.size, entry.mtime_ns):
-            known = (entry.size, entry.mtime_ns, reader(entry.location))
-            with self._lock:
-                self._known[entry.location] = known
-        return known[2]
 
 
 def hub_id(repo_id: str, notes: ModelNotes) -> str:

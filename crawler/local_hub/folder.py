@@ -5,6 +5,7 @@ are no text, symlinks that leave the folder, and whatever is no regular file do 
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,19 +41,20 @@ class Folder:
 
     def _walk(self, directory: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[FileEntry]:
         for item in _shown(directory):
-            location = self._inside(Path(item.path))
-            if location is None:
+            location = self._inside(Path(item.path)) if item.is_symlink() else Path(item.path)
+            status = _status(location)
+            if location is None or status is None:
                 continue
             path = f"{prefix}{item.name}"
-            if location.is_dir():
+            if stat.S_ISDIR(status.st_mode):
                 if location not in above and len(above) < MAX_DEPTH:  # a symlink upwards would repeat for ever
                     yield from self._walk(location, f"{path}/", (*above, location))
-            elif location.is_file():
-                status = location.stat()
+            elif stat.S_ISREG(status.st_mode):
                 yield FileEntry(path, location, status.st_size, status.st_mtime_ns)
 
     def _directories(self, directory: Path) -> list[os.DirEntry[str]]:
-        return [item for item in _shown(directory) if item.is_dir() and self._inside(Path(item.path)) is not None]
+        found = [item for item in _shown(directory) if item.is_dir()]
+        return [item for item in found if not item.is_symlink() or self._inside(Path(item.path)) is not None]
 
     def _inside(self, path: Path) -> Path | None:
         """The path with symlinks resolved, or None where it leads nowhere or out of the folder."""
@@ -61,6 +63,13 @@ class Folder:
         except (OSError, RuntimeError):  # RuntimeError: a loop of symlinks
             return None
         return resolved if resolved.is_relative_to(self._root) else None
+
+
+def _status(location: Path | None) -> os.stat_result | None:
+    try:
+        return None if location is None else location.stat()
+    except OSError:  # gone since it was listed
+        return None
 
 
 def _shown(directory: Path) -> list[os.DirEntry[str]]:

@@ -5,6 +5,7 @@ small text, the pointer, in the place of a large file, so the blob of such a fil
 """
 
 import hashlib
+import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -101,6 +102,9 @@ class ContentHashes:
                 if self._closed.is_set():
                     raise OSError("the local Hub is closing")
                 digest.update(chunk)
+            status = os.fstat(file.fileno())
+        if (status.st_size, status.st_mtime_ns) != (entry.size, entry.mtime_ns):
+            raise OSError("the file changed while it was read")
         if not entry.is_lfs:
             return ContentId(blob.hexdigest(), None, b"")
         sha256 = digest.hexdigest()

@@ -1,5 +1,6 @@
 """`GET /api/models`: filters, order, projection and cursors over the live state."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -13,6 +14,9 @@ from crawler.local_hub.requests import Asked, flag
 from crawler.local_hub.rows import FULL_FIELDS, LISTING_FIELDS, Row, default_row, expanded_row
 from crawler.local_hub.sorting import SORT_KEYS, Order, Position
 from crawler.local_hub.state import HubState
+
+PAGE_TIME_S = 5.0
+"""A page that took longer to fill is sent as it is: clients follow `Link`, whatever the number of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +72,17 @@ def parse_listing(query: Mapping[str, list[str]], options: HubOptions) -> Listin
 
 
 def listing(state: HubState, who: Visitor, asked: Asked, *, options: HubOptions, endpoint: str) -> Answer:
-    """One page, and in `Link` the next one's URL: the same query with a cursor; absent on the last page."""
+    """One page, and in `Link` the next one's URL: the same query with a cursor; absent on the last page.
+
+    A page ends early rather than late: the commits of large models take long to compute the first time.
+    """
     query = parse_listing(asked.query, options)
     rows: list[Row] = []
     last: Position | None = None
+    deadline_s = time.monotonic() + PAGE_TIME_S
     for position, repo in _matching(state, who, query):
-        if len(rows) == query.limit and last is not None:
+        full = len(rows) == query.limit or time.monotonic() > deadline_s
+        if full and last is not None:
             return json_answer(rows, headers={"Link": _next_link(endpoint, asked, query.order.cursor(last))})
         rows.append(query.row(repo, state))
         last = position

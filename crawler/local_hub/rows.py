@@ -16,7 +16,7 @@ LISTING_FIELDS = frozenset({
 
 DETAIL_FIELDS = LISTING_FIELDS | {"baseModels", "childrenModelCount", "usedStorage"}
 FULL_FIELDS = ("author", "gated", "lastModified", "sha", "siblings")
-MODEL_FIELDS = (*FULL_FIELDS, "disabled", "cardData", "config", "spaces", "usedStorage")
+MODEL_FIELDS = (*FULL_FIELDS, "disabled", "cardData", "config", "safetensors", "spaces", "usedStorage")
 
 Row = dict[str, object]
 
@@ -54,6 +54,11 @@ def _bases(repo: Repository, state: HubState) -> Row | None:
     return {"relation": repo.relation, "models": [{"_id": base.hub_id, "id": base.repo_id} for base in models]}
 
 
+def _parameters(repo: Repository, state: HubState) -> Row | None:
+    counts = state.parameters(repo)
+    return {"parameters": counts, "total": sum(counts.values())} if counts else None
+
+
 def _children(repo: Repository, state: HubState) -> Row:
     counts = dict.fromkeys(RELATIONS, 0)
     for child in state.repositories():
@@ -77,6 +82,7 @@ _FIELDS: Mapping[str, Callable[[Repository, HubState], object]] = {
     "likes": lambda repo, _: repo.likes,
     "pipeline_tag": lambda repo, _: repo.pipeline_tag,
     "private": lambda repo, _: repo.private,
+    "safetensors": _parameters,
     "sha": lambda repo, state: state.sha(repo),
     "siblings": lambda repo, _: [{"rfilename": path} for path in repo.files],
     "spaces": lambda _repo, _state: [],

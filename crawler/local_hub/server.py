@@ -10,6 +10,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -142,30 +143,29 @@ async def _asked(request: web.BaseRequest) -> Asked:
 async def _send(request: web.BaseRequest, answer: Answer, record: LoggedRequest) -> web.StreamResponse:
     """Send an answer, counting in `record` what is handed to the socket, always before the client can have it."""
     record.status = answer.status
-    silent = request.method == "HEAD" or answer.status == 304  # noqa: PLR2004 - Not Modified has no body
-    body = answer.body
-    if isinstance(body, bytes) and not answer.chunked:
-        record.bytes_sent = 0 if silent else len(body)
-        return web.Response(status=answer.status, headers=answer.headers, body=body)
-    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    body = b"" if request.method == "HEAD" or answer.status == HTTPStatus.NOT_MODIFIED else answer.body
     if isinstance(body, FileSlice):
-        response.content_length = body.end - body.begin
-    if silent:
-        await response.prepare(request)
-    elif isinstance(body, FileSlice):
-        await _stream(request, response, body, record)
-    else:
-        await response.prepare(request)
-        record.bytes_sent = len(body)
+        return await _send_slice(request, answer, body, record)
+    record.bytes_sent = len(body)
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    if not answer.chunked:
+        response.content_length = answer.length
+    await response.prepare(request)
+    if body:
         await response.write(body)
     return response
 
 
-async def _stream(
-    request: web.BaseRequest, response: web.StreamResponse, wanted: FileSlice, record: LoggedRequest
-) -> None:
+async def _send_slice(
+    request: web.BaseRequest, answer: Answer, wanted: FileSlice, record: LoggedRequest
+) -> web.StreamResponse:
     """Send a slice chunk by chunk. When the file shrinks meanwhile the connection breaks, as it would on the wire."""
-    descriptor = await asyncio.to_thread(os.open, wanted.location, os.O_RDONLY)
+    descriptor = await asyncio.to_thread(_open_unchanged, wanted)
+    if descriptor is None:
+        record.status = HTTPStatus.SERVICE_UNAVAILABLE
+        return web.Response(status=record.status)
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    response.content_length = answer.length
     try:
         await response.prepare(request)
         position = wanted.begin
@@ -178,3 +178,17 @@ async def _stream(
             await response.write(chunk)
     finally:
         os.close(descriptor)
+    return response
+
+
+def _open_unchanged(wanted: FileSlice) -> int | None:
+    """A descriptor of the file, or None when it is no longer what the answer was made for."""
+    try:
+        descriptor = os.open(wanted.location, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    status = os.fstat(descriptor)
+    if (status.st_size, status.st_mtime_ns) == (wanted.size, wanted.mtime_ns):
+        return descriptor
+    os.close(descriptor)
+    return None

@@ -4,10 +4,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from crawler.local_hub.description import Documents, describe, hub_id
+from crawler.local_hub.description import describe, hub_id
+from crawler.local_hub.documents import Documents
 from crawler.local_hub.folder import Folder
 from crawler.local_hub.hashing import ContentHashes
 from crawler.local_hub.hub_file import HUB_FILE, HubFile, ModelNotes, read_hub_file
+from crawler.local_hub.parameters import is_weight_file, read_parameters
 from crawler.local_hub.repository import Repository
 
 _MAX_RENAMES = 10
@@ -73,6 +75,15 @@ class HubState:
     def sha(self, repo: Repository) -> str:
         """The repository's commit: hub.json's, or that of its contents. Reads files not hashed yet."""
         return repo.fixed_sha or self.hashes.commit(repo.files)
+
+    def parameters(self, repo: Repository) -> dict[str, int]:
+        """Parameters by dtype over the model's weight files. Raises OSError when one has just gone."""
+        counts: dict[str, int] = {}
+        for path, entry in repo.files.items():
+            told = self._documents.read(entry, read_parameters) if is_weight_file(path) else {}
+            for dtype, count in told.items():
+                counts[dtype] = counts.get(dtype, 0) + (count if isinstance(count, int) else 0)
+        return counts
 
     def _notes(self, repo_id: str) -> ModelNotes:
         return self.told().models.get(repo_id, ModelNotes())
