@@ -36,21 +36,21 @@ class Folder:
         start = self._inside(self._root / org / name)
         if start is None:
             return {}
-        found = {entry.path: entry for entry in self._walk(start, "", (start,))}
+        found = {entry.path: entry for entry in self._walk(start, "", 0)}
         return dict(sorted(found.items()))
 
-    def _walk(self, directory: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[FileEntry]:
+    def _walk(self, directory: Path, prefix: str, depth: int) -> Iterator[FileEntry]:
+        """Files below a directory. Symlinks to directories are not followed: a few crossed ones multiply without end."""
         for item in _shown(directory):
             location = self._inside(Path(item.path)) if item.is_symlink() else Path(item.path)
             status = _status(location)
             if location is None or status is None:
                 continue
             path = f"{prefix}{item.name}"
-            if stat.S_ISDIR(status.st_mode):
-                if location not in above and len(above) < MAX_DEPTH:  # a symlink upwards would repeat for ever
-                    yield from self._walk(location, f"{path}/", (*above, location))
-            elif stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG(status.st_mode):
                 yield FileEntry(path, location, status.st_size, status.st_mtime_ns)
+            elif item.is_dir(follow_symlinks=False) and depth < MAX_DEPTH:
+                yield from self._walk(location, f"{path}/", depth + 1)
 
     def _directories(self, directory: Path) -> list[os.DirEntry[str]]:
         found = [item for item in _shown(directory) if item.is_dir()]

@@ -106,7 +106,7 @@ class LocalHub:
             given = await asyncio.to_thread(answer, await _asked(request))
             return await _send(request, given, record)
 
-        runner = web.ServerRunner(web.Server(handle), shutdown_timeout=_SHUTDOWN_S)
+        runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=_SHUTDOWN_S)
         await runner.setup()
         await web.SockSite(runner, listener).start()
         return runner
