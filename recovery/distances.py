@@ -1,0 +1,62 @@
+"""How far two models' weights lie apart in one tile of a layer: the paper's distance, norms, sums behind slopes.
+
+Differences are taken in float64. Kin differ by as little as 1e-5 of their norm, where products in float32 would lose
+the slopes in rounding, and weights near float32's limit would overflow when squared.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The range of a layer in each member, float64 (members,): what Eq. 1 scales by."""
+
+    low: Tensor
+    high: Tensor
+
+    def apply(self, weights: Tensor, member: Tensor) -> Tensor:
+        """Min-max scaled `weights` (pairs, rows, cols) of each pair's `member` (pairs,); 0 where all are equal."""
+        low, width = self.low[member], self.high[member] - self.low[member]
+        width = torch.where(width > 0, width, torch.inf)
+        return (weights - low[:, None, None]) / width[:, None, None]
+
+
+@dataclass(frozen=True, slots=True)
+class TileDistances:
+    """What one tile says about a batch of pairs, float64; with r = right - left, "dot" is the product with left."""
+
+    l_ft: Tensor  # (pairs,) Eq. 1: largest difference of the min-max scaled weights
+    l1: Tensor  # (pairs,)
+    changed: Tensor  # (pairs,) count of entries that differ
+    row_dot: Tensor  # (pairs, rows) <left, r>
+    row_squared: Tensor  # (pairs, rows) <r, r>
+    col_dot: Tensor  # (pairs, cols)
+    col_squared: Tensor  # (pairs, cols)
+
+
+def tile_distances(tile: Tensor, left: Tensor, right: Tensor, *, scale: Scale) -> TileDistances:
+    """Compares members `left` and `right` (pairs,) int64 of a tile, float32 (members, rows, cols).
+
+    Everything but `l_ft`, whose tiles combine by their maximum, adds up over tiles of the same layer.
+    """
+    u, v = tile[left].to(torch.float64), tile[right].to(torch.float64)
+    r = v - u
+    dot, squared = u * r, r * r
+    scaled = (scale.apply(v, right) - scale.apply(u, left)).abs_()
+    return TileDistances(
+        l_ft=scaled.amax((1, 2)),
+        l1=r.abs().sum((1, 2)),
+        changed=torch.count_nonzero(r, (1, 2)).to(torch.float64),
+        row_dot=dot.sum(2),
+        row_squared=squared.sum(2),
+        col_dot=dot.sum(1),
+        col_squared=squared.sum(1),
+    )
+
+
+def difference(weights: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """What right has beyond left (pairs, ...) in float64, of members' `weights` (members, ...)."""
+    return weights[right].to(torch.float64) - weights[left].to(torch.float64)

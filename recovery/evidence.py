@@ -1,0 +1,192 @@
+"""All evidence of a cluster in one pass over the bytes of its members."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from recovery.casts import CastSearch
+from recovery.layer_evidence import LayerComparison, LayerVerdict
+from recovery.moments import LayerMoments
+from recovery.schedule import LayerShape, plan_layer
+from recovery.spectrum import SpectrumSample
+from recovery.tiles import LayerTiles
+from storage.errors import UsageError
+from storage.types import (
+    FLOAT_DTYPE_BYTES,
+    UNIT_ROUNDOFF,
+    ClusterEvidence,
+    ComparableTensor,
+    FloatArray,
+    PairEvidence,
+    Pairs,
+    SamplePlan,
+    TensorSource,
+    TensorSpec,
+    WeightArray,
+    WeightMoments,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """How evidence is gathered.
+
+    `memory_bytes`: what a layer of all members and the work on its pairs may take. `spectrum_rows`: lines of a layer
+    that its spectrum is taken from. `device`: where torch computes, "cpu" or "cuda" (float64 is needed).
+    """
+
+    memory_bytes: int = 2 * 1024**3
+    spectrum_rows: int = 256
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class FingerprintSource:
+    """A fingerprint as a source of weights: each block of its plan is a tensor.
+
+    So provisional and exact trees come from the same code. `values` (plan.weights,) float32; `dtype` is the stored
+    format of the sampled weights.
+    """
+
+    values: WeightArray = field(repr=False)
+    plan: SamplePlan
+    dtype: str
+
+    @property
+    def tensors(self) -> Mapping[str, ComparableTensor]:
+        """The plan's blocks by name; their offsets count from the beginning of the fingerprint, in stored bytes."""
+        plan, size = self.plan, FLOAT_DTYPE_BYTES[self.dtype]
+        ends = plan.offsets * size
+        blocks = zip(plan.names, plan.row_count.tolist(), plan.cols.tolist(), ends[:-1], ends[1:], strict=True)
+        return {
+            name: ComparableTensor(
+                name, rows, cols, in_key=True, spec=TensorSpec(name, self.dtype, (rows, cols), "", int(begin), int(end))
+            )
+            for name, rows, cols, begin, end in blocks
+        }
+
+    def read(self, name: str, start: int, stop: int) -> WeightArray:
+        """Rows `start:stop` of a block (stop - start, cols)."""
+        block = self.plan.names.index(name)
+        cols = int(self.plan.cols[block])
+        first = int(self.plan.offsets[block])
+        return self.values[first + start * cols : first + stop * cols].reshape(-1, cols)
+
+
+def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSettings) -> ClusterEvidence:
+    """Compares the wanted pairs of a cluster over the layers all its members share, and measures every member.
+
+    Each layer of all members is read once and dropped after use; one that does not fit in `settings.memory_bytes`
+    passes in tiles of rows with the same result. Layers are shared where name, rows and columns agree.
+    Raises `UsageError` where nothing is shared, `ModelUnreadable` as the sources do or where a weight is no finite
+    number; the latter untouched, since the caller knows which member it was.
+    """
+    layers = shared_layers(sources)
+    if not layers:
+        raise UsageError("these models share no layer of the same name and shape: compare models of one architecture")
+    casts = CastSearch.over(pairs.left, pairs.right, members=len(sources))
+    moments, totals = [], _PairTotals.empty(len(pairs.left))
+    for layer in layers:
+        seen, verdicts = _comparison(layer, sources, pairs, settings).run(casts)
+        moments.append(seen)
+        totals.add(verdicts, full_rank=min(layer.rows, layer.cols))
+    return ClusterEvidence(
+        members=len(sources),
+        pairs=totals.evidence(pairs, casts, weights=sum(layer.rows * layer.cols for layer in layers)),
+        moments=_weight_moments(layers, moments),
+        bytes_read=sum(_stored_bytes(source, layers) for source in sources),
+    )
+
+
+def shared_layers(sources: Sequence[TensorSource]) -> list[ComparableTensor]:
+    """The tensors, as the first source describes them, whose name, rows and columns all sources share; by name."""
+    shapes = [{(t.name, t.rows, t.cols) for t in source.tensors.values()} for source in sources]
+    shared = set.intersection(*shapes)
+    return [t for _, t in sorted(sources[0].tensors.items()) if (t.name, t.rows, t.cols) in shared]
+
+
+def _comparison(
+    layer: ComparableTensor, sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSettings
+) -> LayerComparison:
+    sample = SpectrumSample(layer.rows, layer.cols, min(layer.rows, layer.cols, settings.spectrum_rows))
+    shape = LayerShape(len(sources), len(pairs.left), layer.rows, layer.cols, sample.order)
+    schedule = plan_layer(shape, settings.memory_bytes)
+    left, right = (torch.from_numpy(ends).to(settings.device) for ends in (pairs.left, pairs.right))
+    roundoff = [UNIT_ROUNDOFF[source.tensors[layer.name].spec.dtype] for source in sources]
+    return LayerComparison(
+        tiles=LayerTiles(sources, layer.name, sample, tile_rows=schedule.tile_rows, device=settings.device),
+        left=left,
+        right=right,
+        roundoff=torch.tensor(roundoff, dtype=torch.float64, device=settings.device),
+        schedule=schedule,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _PairTotals:
+    """Sums (and maxima) over layers, (pairs,) each, added in place."""
+
+    l_ft: FloatArray
+    l_lora: FloatArray
+    l_lora_sum: FloatArray
+    l1: FloatArray
+    l2_squared: FloatArray
+    norm_squared: FloatArray
+    changed: FloatArray
+    step_cost: FloatArray
+    direction: FloatArray
+    high_rank: FloatArray  # count of layers that differ by half of their full rank or more
+
+    @classmethod
+    def empty(cls, pairs: int) -> "_PairTotals":
+        return cls(*(np.zeros(pairs) for _ in range(10)))
+
+    def add(self, verdicts: Sequence[LayerVerdict], *, full_rank: int) -> None:
+        """Adds one layer, whose verdicts come in the order of the pairs."""
+        for name in ("l1", "l2_squared", "norm_squared", "changed", "step_cost", "direction"):
+            total = getattr(self, name)
+            total += _joined(verdicts, name)
+        ranks = _joined(verdicts, "rank")
+        np.maximum(self.l_ft, _joined(verdicts, "l_ft"), out=self.l_ft)
+        np.maximum(self.l_lora, ranks, out=self.l_lora)
+        np.add(self.l_lora_sum, ranks, out=self.l_lora_sum)
+        np.add(self.high_rank, 2 * ranks >= full_rank, out=self.high_rank)
+
+    def evidence(self, pairs: Pairs, casts: CastSearch, *, weights: int) -> PairEvidence:
+        """The evidence once all layers, of `weights` together, have been added.
+
+        A change that rounding could have made (rank 0 throughout) is no low rank: nothing was seen of its shape.
+        """
+        return PairEvidence(
+            left=pairs.left,
+            right=pairs.right,
+            l_ft=self.l_ft,
+            l_lora=self.l_lora,
+            l_lora_sum=self.l_lora_sum,
+            l1=self.l1,
+            l2_squared=self.l2_squared,
+            norm_squared=self.norm_squared,
+            changed_share=self.changed / weights,
+            low_rank=(self.l_lora > 0) & (self.high_rank == 0),
+            step_cost=self.step_cost,
+            direction=self.direction,
+            cast=casts.verdict(),
+            identical=self.changed == 0,
+        )
+
+
+def _joined(verdicts: Sequence[LayerVerdict], name: str) -> FloatArray:
+    parts = [getattr(verdict, name).to(torch.float64).cpu().numpy() for verdict in verdicts]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _weight_moments(layers: Sequence[ComparableTensor], moments: Sequence[LayerMoments]) -> WeightMoments:
+    names = ("count", "mean", "variance", "skewness", "kurtosis", "entropy", "low", "high", "zeros")
+    columns = (np.stack([getattr(layer, name).cpu().numpy() for layer in moments], axis=1) for name in names)
+    return WeightMoments(tuple(layer.name for layer in layers), *columns)
+
+
+def _stored_bytes(source: TensorSource, layers: Sequence[ComparableTensor]) -> int:
+    return sum(layer.rows * layer.cols * FLOAT_DTYPE_BYTES[source.tensors[layer.name].spec.dtype] for layer in layers)

@@ -1,0 +1,133 @@
+"""The evidence of one layer: its weights pass through memory in tiles, and every wanted pair is compared meanwhile."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recovery.casts import CastSearch
+from recovery.direction import GroupSums, log_likelihood_ratio
+from recovery.distances import Scale, difference, tile_distances
+from recovery.moments import LayerMoments
+from recovery.schedule import LayerSchedule, spans
+from recovery.spectrum import (
+    RoundingProfile,
+    SpectrumSample,
+    gram,
+    rank,
+    rounding_profile,
+    squared_singular_values,
+    step_cost,
+)
+from recovery.sums import MemberSums, PairSums
+from recovery.tiles import LayerTiles
+
+
+@dataclass(frozen=True, slots=True)
+class LayerVerdict:
+    """What one layer says about pairs, (pairs,) each; float64 but the rank."""
+
+    l_ft: Tensor
+    l1: Tensor
+    l2_squared: Tensor
+    norm_squared: Tensor
+    changed: Tensor
+    rank: Tensor  # int64
+    step_cost: Tensor
+    direction: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class LayerComparison:
+    """One layer of all members and the pairs to compare in it."""
+
+    tiles: LayerTiles
+    left: Tensor  # (pairs,) int64
+    right: Tensor  # (pairs,) int64
+    roundoff: Tensor  # (members,) float64, unit roundoff of the stored format
+    schedule: LayerSchedule
+
+    def run(self, casts: CastSearch) -> tuple[LayerMoments, list[LayerVerdict]]:
+        """Moments of the members, and verdicts on the pairs in their order, batch by batch.
+
+        Raises `ModelUnreadable` as the sources do, and where a weight is no finite number.
+        """
+        tiles, sample = self.tiles, self.tiles.sample
+        scale = tiles.scale()
+        members = MemberSums.empty(len(tiles.sources), sample, tiles.device)
+        verdicts: list[LayerVerdict] = []
+        # A layer without pairs still makes one pass, for the moments.
+        for first, last in spans(len(self.left), self.schedule.pass_pairs) if len(self.left) else [(0, 0)]:
+            sums = PairSums.empty(last - first, sample, tiles.device)
+            for start, tile in tiles:
+                if first == 0:
+                    members.add(start, tile, sample=sample, scale=scale)
+                    casts.see_members(tile)
+                self._add_pairs(sums, start, tile, pairs=(first, last), scale=scale)
+                casts.see_pairs(tile, first, last)
+            verdicts += self._conclude(sums, members, first, last)
+        return members.moments, verdicts
+
+    def _add_pairs(self, sums: PairSums, start: int, tile: Tensor, *, pairs: tuple[int, int], scale: Scale) -> None:
+        first, last = pairs
+        sample = self.tiles.sample
+        columns = None if sample.along_rows else tile[:, :, sample.lines]
+        for begin, end in spans(last - first, self.schedule.batch_pairs):
+            at = slice(begin, end)
+            left, right = self.left[first:last][at], self.right[first:last][at]
+            sums.add(at, start, tile_distances(tile, left, right, scale=scale))
+            if columns is not None:
+                sums.gram[at] += gram(difference(columns, left, right).mT)
+
+    def _conclude(self, sums: PairSums, members: MemberSums, first: int, last: int) -> Iterator[LayerVerdict]:
+        rounding = rounding_profile(members.row_squared, members.col_squared, self.roundoff, sample=self.tiles.sample)
+        for begin, end in spans(last - first, self.schedule.batch_pairs):
+            ends = self.left[first + begin : first + end], self.right[first + begin : first + end]
+            yield _judge(_PairBatch(sums, slice(begin, end), *ends), members, rounding, sample=self.tiles.sample)
+
+
+@dataclass(frozen=True, slots=True)
+class _PairBatch:
+    sums: PairSums
+    at: slice
+    left: Tensor
+    right: Tensor
+
+    def row_sums(self, members: MemberSums) -> GroupSums:
+        squared = members.row_squared[self.left]
+        return GroupSums(
+            squared, self.sums.row_dot[self.at], self.sums.row_squared[self.at], members.col_squared.shape[1]
+        )
+
+    def col_sums(self, members: MemberSums) -> GroupSums:
+        squared = members.col_squared[self.left]
+        return GroupSums(
+            squared, self.sums.col_dot[self.at], self.sums.col_squared[self.at], members.row_squared.shape[1]
+        )
+
+    def gram(self, members: MemberSums, sample: SpectrumSample) -> Tensor:
+        if not sample.along_rows:
+            return self.sums.gram[self.at]
+        return gram(difference(members.lines, self.left, self.right))
+
+
+def _judge(
+    batch: _PairBatch, members: MemberSums, rounding: RoundingProfile, *, sample: SpectrumSample
+) -> LayerVerdict:
+    noise = rounding.noise(batch.left, batch.right)
+    squared = squared_singular_values(batch.gram(members, sample))
+    ranks = rank(squared, noise, sample=sample)
+    adapter = 2 * ranks < sample.side
+    streams = batch.row_sums(members), batch.col_sums(members)
+    norm = members.row_squared.sum(1)
+    return LayerVerdict(
+        l_ft=batch.sums.l_ft[batch.at],
+        l1=batch.sums.l1[batch.at],
+        l2_squared=batch.sums.row_squared[batch.at].sum(1),
+        norm_squared=(norm[batch.left] + norm[batch.right]) / 2,
+        changed=batch.sums.changed[batch.at],
+        rank=ranks,
+        step_cost=step_cost(squared, noise, sample=sample),
+        direction=sum((log_likelihood_ratio(s, adapter) for s in streams), torch.zeros_like(noise.variance)),
+    )

@@ -1,0 +1,120 @@
+"""The spectrum of a layer's difference between two models: the cost of a training step, and its rank above rounding.
+
+A step is a matrix d whose rows (or columns) are independent draws of an unknown covariance. Its maximised negative
+log-likelihood is m/2 * log det(d d^T / m + n^2), m the longer side, n^2 the variance of the stored numbers' rounding,
+which keeps bit-identical layers and low rank finite. Singular values come from the float64 Gram matrix on the smaller
+side: what float64 loses there lies below what float32 weights can show.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SMALLEST_VARIANCE = 2.0**-252  # the square of float32's smallest normal number: where whole layers are zero
+
+
+@dataclass(frozen=True, slots=True)
+class SpectrumSample:
+    """Which lines (rows, or columns where these are fewer) of a layer its spectrum is taken from.
+
+    Evenly spaced lines carry the spectrum up to scale; the log-determinant is scaled up by `side / order`.
+    """
+
+    rows: int
+    cols: int
+    order: int  # lines taken, at most the smaller side
+
+    @property
+    def along_rows(self) -> bool:
+        """Whether the lines are rows."""
+        return self.rows <= self.cols
+
+    @property
+    def side(self) -> int:
+        """The smaller side: the full rank."""
+        return min(self.rows, self.cols)
+
+    @property
+    def length(self) -> int:
+        """The longer side: weights in a line."""
+        return max(self.rows, self.cols)
+
+    @property
+    def lines(self) -> Tensor:
+        """(order,) int64, increasing."""
+        return torch.arange(self.order) * self.side // self.order
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What rounding alone does to a difference, per pair, float64 (pairs,)."""
+
+    variance: Tensor  # of an entry
+    edge_squared: Tensor  # the largest squared singular value that rounding alone makes
+
+
+@dataclass(frozen=True, slots=True)
+class RoundingProfile:
+    """Rounding of each member's stored weights: unit roundoff squared times mean and sums of squares, float64."""
+
+    mean: Tensor  # (members,)
+    line: Tensor  # (members, order) summed along each sampled line
+    across: Tensor  # (members, length) summed across the sampled lines
+
+    def noise(self, left: Tensor, right: Tensor) -> Noise:
+        """Of the difference between members `left` and `right`, whose variances add.
+
+        A matrix of independent entries has no singular value above the root of its largest row's variance plus the
+        root of its largest column's (Bandeira and van Handel 2016, up to terms that vanish with size); with equal
+        variances this is noise_std * (sqrt(rows) + sqrt(cols)). Rounding is relative, so one column of outliers
+        carries most of it, which the mean alone would take for a rank.
+        """
+        line = (self.line[left] + self.line[right]).amax(1)
+        across = (self.across[left] + self.across[right]).amax(1)
+        variance = (self.mean[left] + self.mean[right]).clamp_min(SMALLEST_VARIANCE)
+        return Noise(variance, (line.sqrt() + across.sqrt()) ** 2)
+
+
+def rounding_profile(
+    row_squared: Tensor, col_squared: Tensor, roundoff: Tensor, *, sample: SpectrumSample
+) -> RoundingProfile:
+    """Of members with these sums of squares per row (members, rows) and column (members, cols).
+
+    `roundoff` (members,) is the unit roundoff of the stored format; what runs across the sampled lines is taken as
+    their share of what runs across all.
+    """
+    along, across = (row_squared, col_squared) if sample.along_rows else (col_squared, row_squared)
+    square = (roundoff**2).unsqueeze(1)
+    mean = (square * row_squared).sum(1) / (sample.rows * sample.cols)
+    lines = sample.lines.to(along.device)
+    return RoundingProfile(mean, square * along[:, lines], square * across * (sample.order / sample.side))
+
+
+def gram(lines: Tensor) -> Tensor:
+    """Inner products (pairs, order, order) of the lines (pairs, order, length), both float64."""
+    return lines @ lines.mT
+
+
+def squared_singular_values(grams: Tensor) -> Tensor:
+    """(pairs, order) float64, ascending, of the differences behind `grams`; rounding below zero is cut off."""
+    values: Tensor = torch.linalg.eigvalsh(grams)
+    return values.clamp_min_(0.0)
+
+
+def step_cost(squared: Tensor, noise: Noise, *, sample: SpectrumSample) -> Tensor:
+    """(pairs,) nats: negative log-likelihood, up to a constant, of a step with these squared singular values."""
+    spread = squared / sample.length + noise.variance.unsqueeze(1)
+    return sample.length / 2 * (sample.side / sample.order) * spread.log().sum(1)
+
+
+def rank(squared: Tensor, noise: Noise, *, sample: SpectrumSample) -> Tensor:
+    """(pairs,) int64: singular values above the edge of the rounding noise, also that of the float64 Gram matrix.
+
+    Lines of a sample cannot show more than their number: a rank that fills the sample is given as the full rank.
+    """
+    gram_error = squared[:, -1] * sample.order * math.ulp(1.0)
+    edge = torch.maximum(noise.edge_squared, gram_error)
+    found = (squared > edge.unsqueeze(1)).sum(1)
+    return torch.where(found == sample.order, sample.side, found)

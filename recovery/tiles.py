@@ -1,0 +1,56 @@
+"""One layer of all members as it passes through memory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recovery.distances import Scale
+from recovery.schedule import spans
+from recovery.spectrum import SpectrumSample
+from storage.errors import ModelUnreadable
+from storage.types import TensorSource
+
+
+@dataclass(slots=True)
+class LayerTiles:
+    """A layer of all members in tiles of rows, float32 (members, tile rows, cols) on the device.
+
+    A layer of one tile is read when first needed and kept; a longer one is read again whenever it is iterated.
+    """
+
+    sources: Sequence[TensorSource]
+    name: str
+    sample: SpectrumSample
+    tile_rows: int
+    device: str
+    resident: Tensor | None = None
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        """First row and weights of every tile, in order."""
+        for start, stop in spans(self.sample.rows, self.tile_rows):
+            tile = self._read(start, stop) if self.resident is None else self.resident
+            if self.tile_rows >= self.sample.rows:
+                self.resident = tile
+            yield start, tile
+
+    def _read(self, start: int, stop: int) -> Tensor:
+        tile = np.empty((len(self.sources), stop - start, self.sample.cols), dtype=np.float32)
+        for member, source in enumerate(self.sources):
+            tile[member] = source.read(self.name, start, stop)
+        return torch.from_numpy(tile).to(self.device)
+
+    def scale(self) -> Scale:
+        """The range of the layer in every member. Raises `ModelUnreadable` where a weight is no finite number."""
+        low = torch.full((len(self.sources),), torch.inf, dtype=torch.float64, device=self.device)
+        high = -low
+        for _, tile in self:
+            low = torch.minimum(low, tile.amin((1, 2)).to(torch.float64))
+            high = torch.maximum(high, tile.amax((1, 2)).to(torch.float64))
+        finite = torch.isfinite(low) & torch.isfinite(high)
+        if not finite.all():
+            member = int((~finite).nonzero()[0])
+            raise ModelUnreadable("non_finite_weights", f"tensor {self.name} of member {member} holds NaN or infinity")
+        return Scale(low, high)

@@ -1,0 +1,91 @@
+"""The Model Tree of a cluster from its evidence, by the method `kin`: the most likely tree of training steps."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recovery.duplicates import DistinctWeights, copies_of, copy_rows, distinct_weights
+from recovery.rooting import Rooting, UndirectedTree, root_tree
+from recovery.topology import minimum_spanning_tree
+from storage.types import (
+    ClusterEvidence,
+    IndexArray,
+    ModelTree,
+    PairEvidence,
+    Relation,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KinSettings:
+    """`clip_nats`: no single edge may say more about its direction, however many weights it counts."""
+
+    clip_nats: float = 20.0
+
+
+def recover_kin(evidence: ClusterEvidence, settings: KinSettings) -> ModelTree:
+    """The most likely tree when a training step adds a matrix of unknown covariance to a shrunken parent.
+
+    1. Identical weights are one node. Which copy is the original the weights cannot tell: the lowest member number is
+       taken (members come in the order of creation), and the edge to each of k - 1 copies holds with confidence 1/k.
+    2. A member that is another's rounded copy hangs under the source that is itself no rounded copy of another of its
+       sources, whatever the costs.
+    3. The undirected tree is the minimum spanning tree on `step_cost`.
+    4. The root is the node whose orientation of all edges is the most likely, each edge's say clipped. Confidence
+       speaks of directions, given the undirected tree, and of weights: a copy's share is entered at its original.
+    Raises `ValueError` where the evidence does not connect all members.
+    """
+    pairs = evidence.pairs
+    distinct = distinct_weights(evidence.members, pairs)
+    forced = _forced_casts(distinct, pairs)
+    chosen = minimum_spanning_tree(
+        len(distinct.members), distinct.left, distinct.right, cost=pairs.step_cost[distinct.row], forced=forced
+    )
+    rows = distinct.row[chosen]
+    forward = np.clip(pairs.direction[rows], -settings.clip_nats, settings.clip_nats)
+    # A cast is certain: twice what all clipped edges together could say, and still finite.
+    certain = 2 * settings.clip_nats * len(distinct.members)
+    forward = np.where(pairs.cast[rows] != 0, certain * pairs.cast[rows], forward)
+    rooting = root_tree(UndirectedTree(distinct.left[chosen], distinct.right[chosen], forward))
+    return _with_copies(distinct, rooting, rows, pairs)
+
+
+def _forced_casts(distinct: DistinctWeights, pairs: PairEvidence) -> IndexArray:
+    """Edges from every rounded copy to its source: of several, the first that no other of them was rounded to."""
+    cast = pairs.cast[distinct.row]
+    source = np.where(cast > 0, distinct.left, distinct.right).tolist()
+    target = np.where(cast > 0, distinct.right, distinct.left).tolist()
+    casts = {(source[edge], target[edge]): edge for edge in np.flatnonzero(cast).tolist()}
+    forced = []
+    for copy in sorted({target for _, target in casts}):
+        sources = sorted(u for u, v in casts if v == copy)
+        fullest = next(u for u in sources if not any((other, u) in casts for other in sources))
+        forced.append(casts[fullest, copy])
+    return np.array(forced, dtype=np.int64)
+
+
+def _with_copies(distinct: DistinctWeights, rooting: Rooting, rows: IndexArray, pairs: PairEvidence) -> ModelTree:
+    """The tree of all members from the rooted tree of distinct weights, whose edge e is row `rows[e]` of `pairs`."""
+    original, nodes = distinct.original, distinct.members
+    parent = np.where(original == np.arange(len(original)), -1, original)
+    inner = rooting.parent >= 0
+    parent[nodes[inner]] = nodes[rooting.parent[inner]]
+    pair = copy_rows(original, pairs)
+    pair[nodes[inner]] = rows[rooting.edge[inner]]
+    confidence = 1 / copies_of(original)
+    confidence[nodes] = rooting.confidence
+    posterior = np.zeros(len(original))
+    posterior[nodes] = rooting.root_posterior
+    relation = tuple(relation_of(pairs, int(row)) for row in pair)
+    return ModelTree(int(nodes[rooting.root]), parent, pair, relation, confidence, posterior)
+
+
+def relation_of(pairs: PairEvidence, row: int) -> Relation | None:
+    """What kind of step a pair shows; None for row -1, the root's."""
+    if row < 0:
+        return None
+    if pairs.identical[row]:
+        return "duplicate"
+    if pairs.cast[row] != 0:
+        return "cast"
+    return "lora" if pairs.low_rank[row] else "finetune"
