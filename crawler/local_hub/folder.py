@@ -40,7 +40,7 @@ class Folder:
         return dict(sorted(found.items()))
 
     def _walk(self, directory: Path, prefix: str, depth: int) -> Iterator[FileEntry]:
-        """Files below a directory. Symlinks to directories are not followed: a few crossed ones multiply without end."""
+        """Files below a directory. Symlinks to directories are not followed: crossed ones multiply without end."""
         for item in _shown(directory):
             location = self._inside(Path(item.path)) if item.is_symlink() else Path(item.path)
             status = _status(location)

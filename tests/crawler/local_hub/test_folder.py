@@ -1,6 +1,7 @@
 import os
 import socket
 
+import crawler.local_hub.folder as folder_module
 from crawler.local_hub.folder import MAX_DEPTH, Folder
 
 
@@ -60,3 +61,20 @@ def test_depth_is_bounded(add_model, root):
     deep = "/".join(["d"] * (MAX_DEPTH + 5))
     add_model("org/m", {f"{deep}/file.txt": "x", "config.json": "{}"})
     assert list(Folder(root).files("org/m")) == ["config.json"]
+
+
+def test_what_went_between_two_looks_is_not_there(add_model, root, monkeypatch):
+    model = add_model("org/m", {"config.json": "{}", "gone.bin": "x"})
+    looks = []
+
+    def shown_then_gone(directory):
+        looks.append(directory)
+        entries = shown(directory)
+        (model / "gone.bin").unlink(missing_ok=True)
+        return entries
+
+    shown = folder_module._shown
+    monkeypatch.setattr(folder_module, "_shown", shown_then_gone)
+    assert list(Folder(root).files("org/m")) == ["config.json"]
+    assert looks == [model]
+    assert shown(root / "never") == []

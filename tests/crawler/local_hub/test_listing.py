@@ -236,11 +236,18 @@ def test_hostile_models_do_not_break_the_listing_of_others(add_model, serve, raw
     add_model("evil/bomb", {"README.md": bomb, "config.json": "[" * 100_000, "model.safetensors": b"\xff" * 16})
     add_model("evil/types", {"README.md": "---\ntags: {a: b}\nbase_model: [1, null]\nlicense: [[x]]\n---\n"})
     add_model("evil/ünï cödé %2F?#&", {"a b\u2028 #?%.txt": "x", "config.json": '{"architectures": ["\\ud800"]}'})
+    for name, shape in (("header", '[1, 2, "x"]'), ("shape", '"2 x 3"')):
+        header = f'{{"a": {{"dtype": "F32", "shape": {shape}}}}}'.encode()
+        add_model(f"evil/{name}", {"model.safetensors": len(header).to_bytes(8, "little") + header})
     add_model("good/model")
     client = raw(serve())
     fields = "&".join(f"expand={name}" for name in ("cardData", "config", "safetensors", "tags", "sha", "siblings"))
     rows = {row["id"]: row for row in client(f"/api/models?{fields}").json}
-    assert set(rows) == {"evil/bomb", "evil/types", "evil/ünï cödé %2F?#&", "good/model"}
+    assert set(rows) == {
+        "evil/bomb", "evil/types", "evil/header", "evil/shape", "evil/ünï cödé %2F?#&", "good/model",
+    }  # fmt: skip
+    assert rows["evil/header"]["safetensors"]["total"] == 0
+    assert "safetensors" not in rows["evil/shape"]
     assert "cardData" not in rows["evil/bomb"]
     assert "safetensors" not in rows["evil/bomb"]
     assert rows["evil/types"]["tags"] == ["region:us"]

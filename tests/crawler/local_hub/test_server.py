@@ -1,10 +1,13 @@
+import http.client
+import os
 import socket
 import threading
 import urllib.request
 
 import pytest
 
-from crawler.local_hub import HubOptions, LocalHub
+from crawler.local_hub import HubOptions, LocalHub, server
+from crawler.local_hub.answers import FileSlice
 from storage.errors import UsageError
 
 
@@ -83,4 +86,30 @@ def test_a_client_that_hangs_up_leaves_the_hub_working(add_model, serve, raw):
         connection.sendall(f"GET /{target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         connection.recv(1000)
     assert raw(hub)(location, headers={"Range": "bytes=0-9"}).body == bytes(10)
+    assert raw(hub)("/api/models").status == 200
+
+
+def test_a_file_that_changed_since_its_answer_was_made_is_not_sent(add_model, serve, raw, monkeypatch):
+    model = add_model("org/m", {"model.safetensors": b"old", "config.json": "{}"})
+    status = (model / "config.json").stat()
+    same = FileSlice(model / "config.json", 0, 2, status.st_size, status.st_mtime_ns)
+    os.close(server._open_unchanged(same))
+    assert server._open_unchanged(FileSlice(model / "config.json", 0, 2, 2, status.st_mtime_ns - 1)) is None
+    assert server._open_unchanged(FileSlice(model / "gone.json", 0, 2, 2, status.st_mtime_ns)) is None
+    hub = serve()
+    location = raw(hub)("/org/m/resolve/main/model.safetensors").headers["Location"]
+    monkeypatch.setattr(server, "_open_unchanged", lambda _: None)
+    assert raw(hub)(location).status == 503
+    assert (hub.request_log[-1].status, hub.request_log[-1].bytes_sent) == (503, 0)
+
+
+def test_a_file_that_shrinks_while_it_is_sent_breaks_the_connection(add_model, serve, raw, monkeypatch):
+    add_model("org/m", {"model.safetensors": bytes(100)})
+    hub = serve()
+    location = raw(hub)("/org/m/resolve/main/model.safetensors").headers["Location"]
+    monkeypatch.setattr(server, "_CHUNK_BYTES", 60)
+    monkeypatch.setattr(server.os, "pread", lambda _, size, position: bytes(size if position == 0 else 0))
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        raw(hub)(location)
+    assert hub.request_log[-1].bytes_sent == 60
     assert raw(hub)("/api/models").status == 200
