@@ -1,0 +1,106 @@
+"""Read-only copies of the catalog: readers open the current one and never wait for a writer, nor a writer for them.
+
+    snapshots/current                 the file name of the current snapshot, replaced atomically
+    snapshots/00000007-1a2b3c4d.duckdb
+
+Every snapshot has a name of its own. DuckDB keeps one instance per path and process, so a name used twice would show a
+process that still has the old file open the old contents under the new name.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import duckdb
+
+from storage.database import FILE_FORMAT, Database
+from storage.errors import IndexFault
+
+SNAPSHOTS = "snapshots"
+CURRENT = "current"
+KEPT_SNAPSHOTS = 2
+"""The current one, and the one before it for a reader that has read the pointer but not yet opened the file."""
+
+
+def publish(database: Database, index_dir: Path) -> Path:
+    """Copies what is committed in `database` into a new snapshot, makes it the current one, and returns its path.
+
+    Readers see the whole old state or the whole new one: the copy is flushed to disk under a temporary name before it
+    gets its own, and the pointer moves last. Older snapshots are removed but one; on POSIX, readers that have them open
+    keep them. Raises `IndexFault` when the copy cannot be written.
+    """
+    folder = index_dir / SNAPSHOTS
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        final = folder / _next_name(folder)
+        with _replacing(final) as temporary:
+            _copy(database, temporary)
+            _flush(temporary)
+        with _replacing(folder / CURRENT) as pointer:
+            pointer.write_text(final.name, encoding="utf-8")
+            _flush(pointer)
+        _flush(folder)
+        _collect(folder, keep={CURRENT, *_snapshot_names(folder)[-KEPT_SNAPSHOTS:]})
+    except (OSError, duckdb.Error) as error:
+        raise IndexFault(f"no snapshot could be written to {folder}: {error}") from error
+    return final
+
+
+def current_snapshot(index_dir: Path) -> Path:
+    """The snapshot that readers open. Raises `IndexFault` when there is no index, or none that is published."""
+    try:
+        name = (index_dir / SNAPSHOTS / CURRENT).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise IndexFault(f"no index at {index_dir}: run `modelkin refresh HUB --index {index_dir}` first") from error
+    path = index_dir / SNAPSHOTS / name
+    if path.name != name or not path.is_file():
+        raise IndexFault(f"{index_dir} names a snapshot that is not there: run `modelkin refresh --index {index_dir}`")
+    return path
+
+
+def _next_name(folder: Path) -> str:
+    numbers = [int(name[:8]) for name in _snapshot_names(folder)]
+    return f"{max(numbers, default=0) + 1:08d}-{secrets.token_hex(4)}.duckdb"
+
+
+def _snapshot_names(folder: Path) -> list[str]:
+    """Finished snapshots, oldest first."""
+    return sorted(path.name for path in folder.glob("[0-9]*-*.duckdb") if path.name[:8].isdecimal())
+
+
+def _copy(database: Database, target: Path) -> None:
+    connection = database.connection
+    source = connection.execute("SELECT current_database()").fetchall()[0][0]
+    place = str(target).replace("'", "''")
+    connection.execute(f"ATTACH '{place}' AS snapshot (STORAGE_VERSION '{FILE_FORMAT}')")
+    try:
+        connection.execute(f'COPY FROM DATABASE "{source}" TO snapshot')
+    finally:
+        connection.execute("DETACH snapshot")
+
+
+@contextmanager
+def _replacing(final: Path) -> Iterator[Path]:
+    temporary = final.with_name(f".{final.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _collect(folder: Path, *, keep: set[str]) -> None:
+    for path in folder.iterdir():
+        if path.name not in keep:
+            with suppress(OSError):  # what cannot be removed now is removed after the next run
+                path.unlink()
