@@ -10,6 +10,7 @@ from recovery.casts import CastSearch
 from recovery.layer_evidence import LayerComparison, LayerVerdict
 from recovery.moments import LayerMoments
 from recovery.schedule import LayerShape, plan_layer
+from recovery.settings import EvidenceSettings
 from recovery.spectrum import SpectrumSample
 from recovery.tiles import LayerTiles
 from storage.errors import UsageError
@@ -27,19 +28,6 @@ from storage.types import (
     WeightArray,
     WeightMoments,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class EvidenceSettings:
-    """How evidence is gathered.
-
-    `memory_bytes`: what a layer of all members and the work on its pairs may take. `spectrum_rows`: lines of a layer
-    that its spectrum is taken from. `device`: where torch computes, "cpu" or "cuda" (float64 is needed).
-    """
-
-    memory_bytes: int = 2 * 1024**3
-    spectrum_rows: int = 256
-    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)

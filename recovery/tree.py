@@ -1,11 +1,13 @@
-"""The Model Tree of a cluster from its evidence, by the method `kin`: the most likely tree of training steps."""
+"""The Model Tree of a cluster from its evidence: by `kin`, the most likely tree of training steps, or by the paper."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from recovery.duplicates import DistinctWeights, copies_of, copy_rows, distinct_weights
+from recovery.mother import mother_edges
 from recovery.rooting import Rooting, UndirectedTree, root_tree
+from recovery.settings import PaperDistance, RecoverySettings, Stage
 from recovery.topology import minimum_spanning_tree
 from storage.types import (
     ClusterEvidence,
@@ -16,14 +18,15 @@ from storage.types import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class KinSettings:
-    """`clip_nats`: no single edge may say more about its direction, however many weights it counts."""
+def recover_tree(evidence: ClusterEvidence, settings: RecoverySettings) -> ModelTree:
+    """The tree by the method the settings name. Raises `ValueError` where the pairs do not connect all members."""
+    if settings.method == "kin":
+        return recover_kin(evidence, clip_nats=settings.clip_nats)
+    stages = [settings.stage] * evidence.members
+    return recover_mother(evidence, distance=settings.distance, stages=stages, kurtosis_weight=settings.kurtosis_weight)
 
-    clip_nats: float = 20.0
 
-
-def recover_kin(evidence: ClusterEvidence, settings: KinSettings) -> ModelTree:
+def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 20.0) -> ModelTree:
     """The most likely tree when a training step adds a matrix of unknown covariance to a shrunken parent.
 
     1. Identical weights are one node. Which copy is the original the weights cannot tell: the lowest member number is
@@ -31,8 +34,8 @@ def recover_kin(evidence: ClusterEvidence, settings: KinSettings) -> ModelTree:
     2. A member that is another's rounded copy hangs under the source that is itself no rounded copy of another of its
        sources, whatever the costs.
     3. The undirected tree is the minimum spanning tree on `step_cost`.
-    4. The root is the node whose orientation of all edges is the most likely, each edge's say clipped. Confidence
-       speaks of directions, given the undirected tree, and of weights: a copy's share is entered at its original.
+    4. The root is the node whose orientation of all edges is the most likely, each edge's say clipped at `clip_nats`.
+       Confidence speaks of directions, given the undirected tree, and of weights: copies count as their original.
     Raises `ValueError` where the evidence does not connect all members.
     """
     pairs = evidence.pairs
@@ -42,12 +45,31 @@ def recover_kin(evidence: ClusterEvidence, settings: KinSettings) -> ModelTree:
         len(distinct.members), distinct.left, distinct.right, cost=pairs.step_cost[distinct.row], forced=forced
     )
     rows = distinct.row[chosen]
-    forward = np.clip(pairs.direction[rows], -settings.clip_nats, settings.clip_nats)
+    forward = np.clip(pairs.direction[rows], -clip_nats, clip_nats)
     # A cast is certain: twice what all clipped edges together could say, and still finite.
-    certain = 2 * settings.clip_nats * len(distinct.members)
+    certain = 2 * clip_nats * len(distinct.members)
     forward = np.where(pairs.cast[rows] != 0, certain * pairs.cast[rows], forward)
     rooting = root_tree(UndirectedTree(distinct.left[chosen], distinct.right[chosen], forward))
     return _with_copies(distinct, rooting, rows, pairs)
+
+
+def recover_mother(
+    evidence: ClusterEvidence, *, distance: PaperDistance, stages: Sequence[Stage], kurtosis_weight: float = 0.3
+) -> ModelTree:
+    """The tree by the paper's method, `mother_edges`; `stages` says of each member how it was trained.
+
+    The method asserts its tree without any doubt, so every confidence is 1.
+    Raises `ValueError` where the evidence does not connect all members.
+    """
+    pairs = evidence.pairs
+    rows = mother_edges(evidence, distance=distance, stages=stages, kurtosis_weight=kurtosis_weight)
+    members = np.arange(evidence.members)
+    root = int(np.flatnonzero(rows < 0)[0])
+    parent = np.full(evidence.members, -1, dtype=np.int64)
+    child = rows >= 0
+    parent[child] = (pairs.left + pairs.right)[rows[child]] - members[child]
+    relation = tuple(relation_of(pairs, int(row)) for row in rows)
+    return ModelTree(root, parent, rows, relation, np.ones(evidence.members), (members == root).astype(np.float64))
 
 
 def _forced_casts(distinct: DistinctWeights, pairs: PairEvidence) -> IndexArray:

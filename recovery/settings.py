@@ -1,0 +1,49 @@
+"""The settings of the recovery, importable without torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Device = Literal["cpu", "cuda"]
+Method = Literal["kin", "mother"]
+PaperDistance = Literal["l_ft", "l_lora"]
+Stage = Literal["general", "specialised"]
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """How evidence is gathered. Raises `ValueError` on values that cannot work."""
+
+    memory_bytes: int = 2 * 2**30
+    """What one layer of all members and the work on its pairs may take together."""
+    spectrum_rows: int = 256
+    """Rows (or columns, where these are fewer) of a layer that its spectrum is taken from."""
+    device: Device = "cpu"
+    """Where torch computes; float64 is needed, which rules out Apple's MPS."""
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes < 1:
+            raise ValueError(f"memory_bytes must be positive, not {self.memory_bytes}")
+        if self.spectrum_rows < 1:
+            raise ValueError(f"spectrum_rows must be at least 1, not {self.spectrum_rows}")
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverySettings:
+    """Which method makes the tree, and what it needs to be told. Raises `ValueError` on values that cannot work."""
+
+    method: Method = "kin"
+    """`kin`: the most likely tree of training steps; `mother`: the paper's (arXiv 2405.18432), for comparison."""
+    clip_nats: float = 20.0
+    """kin: no single edge may say more about its direction, however many weights it counts."""
+    distance: PaperDistance = "l_ft"
+    """mother: l_ft for full fine-tuning, l_lora for LoRA."""
+    stage: Stage = "specialised"
+    """mother: how all models but the root were trained: pre-trained further, or fine-tuned to a task."""
+    kurtosis_weight: float = 0.3
+    """mother: the paper's c, what a direction against the kurtosis costs in mean distances."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.clip_nats < float("inf"):
+            raise ValueError(f"clip_nats must be positive and finite, not {self.clip_nats}")
+        if not 0 <= self.kurtosis_weight < float("inf"):
+            raise ValueError(f"kurtosis_weight must be finite and not negative, not {self.kurtosis_weight}")
