@@ -68,23 +68,23 @@ class ContentHashes:
             digest.update(f"{path}\0{self.of(files[path]).oid}\n".encode())
         return digest.hexdigest()
 
-    def tree(self, files: Mapping[str, FileEntry], directory: str) -> str:
-        """The git object id of a directory ("" is the root): entries sorted as if directories ended in `/`."""
-        prefix = f"{directory}/" if directory else ""
-        blobs: dict[str, str] = {}
-        folders: set[str] = set()
+    def trees(self, files: Mapping[str, FileEntry]) -> dict[str, str]:
+        """The git object id of every directory by path ("" is the root), from the deepest up."""
+        rows: dict[str, list[tuple[bytes, bytes]]] = {"": []}  # per directory: key of order, and the entry's bytes
         for path, entry in files.items():
-            name, slash, _ = path.removeprefix(prefix).partition("/")
-            if not path.startswith(prefix):
-                continue
-            if slash:
-                folders.add(name)
-            else:
-                blobs[name] = self.of(entry).oid
-        rows = [(name.encode(), b"100644 ", oid) for name, oid in blobs.items()]
-        rows += [(f"{name}/".encode(), b"40000 ", self.tree(files, prefix + name)) for name in folders]
-        body = b"".join(mode + key.removesuffix(b"/") + b"\0" + bytes.fromhex(oid) for key, mode, oid in sorted(rows))
-        return hashlib.sha1(b"tree %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
+            parent, _, name = path.rpartition("/")
+            for above in _ancestors(path):
+                rows.setdefault(above, [])
+            rows[parent].append((name.encode(), _tree_entry("100644", name, self.of(entry).oid)))
+        oids: dict[str, str] = {}
+        for directory in sorted(rows, key=lambda path: path.count("/") + bool(path), reverse=True):
+            body = b"".join(entry_bytes for _, entry_bytes in sorted(rows[directory]))
+            oids[directory] = hashlib.sha1(b"tree %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
+            if directory:
+                parent, _, name = directory.rpartition("/")
+                # git sorts directories as if their names ended in a slash
+                rows[parent].append((f"{name}/".encode(), _tree_entry("40000", name, oids[directory])))
+        return oids
 
     def _fulfil(self, promise: Future[ContentId], entry: FileEntry) -> None:
         try:
@@ -114,3 +114,14 @@ class ContentHashes:
         )
         oid = hashlib.sha1(b"blob %d\0" % len(pointer) + pointer, usedforsecurity=False).hexdigest()
         return ContentId(oid, sha256, pointer)
+
+
+def _ancestors(path: str) -> list[str]:
+    found = []
+    while path := path.rpartition("/")[0]:
+        found.append(path)
+    return found
+
+
+def _tree_entry(mode: str, name: str, oid: str) -> bytes:
+    return f"{mode} {name}\0".encode() + bytes.fromhex(oid)

@@ -1,4 +1,11 @@
-"""The optional `hub.json` beside the models: what a Hub knows of a repository and its files do not tell."""
+"""The optional `hub.json` beside the models: what a Hub knows of a repository and its files do not tell.
+
+    {"models": {"org/name": {"createdAt": "2024-05-24T16:33:34.000Z", "downloads": 3, "gated": "auto"}},
+     "renames": {"org/former": "org/name"}}
+
+Every field may be left out; `_FIELDS` lists them with what they accept. Names that are no model of the folder are
+ignored. The owner's words in `tags`, `library_name`, `pipeline_tag` and `cardData` stand in the place of the files'.
+"""
 
 import json
 import re
@@ -51,6 +58,8 @@ def timestamp(moment: datetime) -> str:
 def read_hub_file(path: Path) -> HubFile:
     """Read and validate a hub.json; an absent file is an empty one. Raises `UsageError` naming the field at fault."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be read for ever
+            raise UsageError(f"{path}: is no regular file: remove it")
         told = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except FileNotFoundError:
         return HubFile()

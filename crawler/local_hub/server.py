@@ -10,6 +10,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -30,13 +31,14 @@ from storage.errors import UsageError
 _CHUNK_BYTES = 2**20
 _LOG_LENGTH = 100_000
 _SHUTDOWN_S = 0.5
+_WORKERS = 32  # many, since those that hash large files would hold up the rest
 
 
 class LocalHub:
     """Context manager: serves `folder` from entering to leaving. Raises `UsageError` when it cannot begin.
 
     The folder is never written to, and its state is live: what is added, changed or removed while the hub runs shows
-    in the next answer. `hub.json` in the folder may tell what files do not (see docs of `hub_file`).
+    in the next answer. `hub.json` in the folder may tell what files do not (see `hub_file`).
     """
 
     def __init__(self, folder: Path, *, options: HubOptions | None = None) -> None:
@@ -70,7 +72,7 @@ class LocalHub:
         self._urls.origin = _origin(cdn_socket)
         ready = threading.Event()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(hub_socket, cdn_socket, ready)), name="local-hub", daemon=True
+            target=self._run, args=(hub_socket, cdn_socket, ready), name="local-hub", daemon=True
         )
         self._thread.start()
         ready.wait()
@@ -84,8 +86,15 @@ class LocalHub:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
 
+    def _run(self, hub: socket.socket, cdn: socket.socket, ready: threading.Event) -> None:
+        try:
+            asyncio.run(self._serve(hub, cdn, ready))
+        finally:
+            ready.set()  # whoever waits must not wait for a thread that has failed
+
     async def _serve(self, hub: socket.socket, cdn: socket.socket, ready: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._loop.set_default_executor(ThreadPoolExecutor(_WORKERS, "local-hub"))
         runners = [
             await self._open(hub, "hub", self._service.answer),
             await self._open(cdn, "cdn", lambda asked: cdn_answer(self._urls, asked)),

@@ -2,11 +2,11 @@
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 from crawler.local_hub.answers import Answer, bad_request, json_answer, text_refusal
-from crawler.local_hub.repository import Repository
+from crawler.local_hub.repository import FileEntry, Repository
 from crawler.local_hub.requests import Asked, Endpoint, flag, form_fields
 from crawler.local_hub.rows import Row
 from crawler.local_hub.state import HubState
@@ -25,7 +25,7 @@ def tree(state: HubState, repo: Repository, asked: Asked, *, where: Endpoint, en
     limit = _limit(query.get("limit", [""])[-1], _EXPANDED_PAGE_CAP if expand else _PAGE_CAP)
     after = _after(query["cursor"][-1]) if "cursor" in query else ""
     page = [path for path in paths if path > after][: limit + 1]
-    rows = [path_row(state, repo, path, expand=expand) for path in page[:limit]]
+    rows = path_rows(state, repo, page[:limit], expand=expand)
     if len(page) <= limit:
         return json_answer(rows)
     kept = [field for field in asked.target.partition("?")[2].split("&") if field and not field.startswith("cursor=")]
@@ -38,21 +38,29 @@ def paths_info(state: HubState, repo: Repository, asked: Asked) -> Answer:
     """Rows of the named paths; those that do not exist are left out. Refuses (400) a body without `paths`."""
     paths, expand = _form(asked) if _is_form(asked) else _document(asked)
     known = {*repo.files, *_directories(repo.files)}
-    return json_answer([path_row(state, repo, path, expand=expand) for path in dict.fromkeys(paths) if path in known])
+    wanted = [path for path in dict.fromkeys(paths) if path in known]
+    return json_answer(path_rows(state, repo, wanted, expand=expand))
 
 
-def path_row(state: HubState, repo: Repository, path: str, *, expand: bool) -> Row:
-    """A file or a directory with its git object id; a file in LFS shows its own size and sha256 too."""
-    entry = repo.files.get(path)
-    if entry is None:
-        row: Row = {"type": "directory", "oid": state.hashes.tree(repo.files, path), "size": 0, "path": path}
-    else:
-        content = state.hashes.of(entry)
-        row = {"type": "file", "oid": content.oid, "size": entry.size, "path": path}
-        if content.sha256 is not None:
-            row["lfs"] = {"oid": content.sha256, "size": entry.size, "pointerSize": len(content.pointer)}
+def path_rows(state: HubState, repo: Repository, paths: list[str], *, expand: bool) -> list[Row]:
+    """Files and directories with their git object ids; a file in LFS shows its own size and sha256 too."""
+    trees = state.hashes.trees(repo.files) if any(path not in repo.files for path in paths) else {}
+    rows = [_file_row(state, repo.files[path]) if path in repo.files else _folder_row(path, trees) for path in paths]
     if expand:
-        row["lastCommit"] = {"id": state.sha(repo), "title": "Upload folder", "date": repo.last_modified}
+        last = {"id": state.sha(repo), "title": "Upload folder", "date": repo.last_modified}
+        rows = [{**row, "lastCommit": last} for row in rows]
+    return rows
+
+
+def _folder_row(path: str, trees: Mapping[str, str]) -> Row:
+    return {"type": "directory", "oid": trees[path], "size": 0, "path": path}
+
+
+def _file_row(state: HubState, entry: FileEntry) -> Row:
+    content = state.hashes.of(entry)
+    row: Row = {"type": "file", "oid": content.oid, "size": entry.size, "path": entry.path}
+    if content.sha256 is not None:
+        row["lfs"] = {"oid": content.sha256, "size": entry.size, "pointerSize": len(content.pointer)}
     return row
 
 

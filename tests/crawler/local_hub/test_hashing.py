@@ -27,8 +27,10 @@ def test_blobs_and_trees_are_those_of_git(add_model, root):
     assert {path: hashes.of(entry).oid for path, entry in files.items()} == {
         name: git(model, "hash-object", name) for name in names
     }
-    assert hashes.tree(files, "") == git(model, "write-tree")
-    assert hashes.tree(files, "b") == git(model, "write-tree", "--prefix=b/")
+    prefixes = {"": "", "b": "b/", "b/d": "b/d/"}
+    assert hashes.trees(files) == {
+        directory: git(model, "write-tree", f"--prefix={prefix}") for directory, prefix in prefixes.items()
+    }
 
 
 def test_a_file_in_lfs_is_named_by_its_sha256_and_the_blob_of_its_pointer(add_model, root):

@@ -1,4 +1,5 @@
 import json
+import os
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -33,6 +34,7 @@ def test_every_field_is_read(read):
         private=True, tags=("x",), library="peft", pipeline_tag="text-generation", card={"license": "mit"},
     )  # fmt: skip
     assert hub_file.renames == {"old/b": "a/b"}
+    assert read({"models": {"a/b": {"gated": False}}}).models["a/b"] == ModelNotes()
 
 
 @pytest.mark.parametrize(
@@ -74,3 +76,9 @@ def test_two_models_cannot_share_an_identity(read):
 def test_timestamps_are_utc_with_milliseconds():
     moment = datetime(2024, 5, 24, 18, 33, 34, 5999, tzinfo=timezone(timedelta(hours=2)))
     assert timestamp(moment) == "2024-05-24T16:33:34.005Z"
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "hub.json")
+    with pytest.raises(UsageError, match="no regular file"):
+        read_hub_file(tmp_path / "hub.json")
