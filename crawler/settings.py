@@ -1,0 +1,56 @@
+"""What may be set about asking a Hub and about sampling a model; the defaults suit the public Hub."""
+
+from dataclasses import dataclass
+
+DEFAULT_BUDGET_WEIGHTS = 65_536
+"""256 KiB at four bytes a weight: what a model may cost, whatever its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """How a Hub is asked. Raises `ValueError` naming the setting that makes no sense."""
+
+    connections: int = 32
+    """Requests in flight at once, over all models."""
+    timeout_s: float = 30.0
+    """Longest silence of a connection; a whole request may take twenty times as long."""
+    retries: int = 6
+    """Further attempts after a request failed in a way that may pass: 408, 429, 5xx, a lost connection."""
+    backoff_s: float = 1.0
+    """Wait before the first further attempt; it doubles with each, up to 60 s, and is jittered."""
+    rate_wait_s: float = 3600.0
+    """Longest time one request waits for rate limits in all, before the Hub counts as unavailable."""
+    page_models: int = 1000
+    """Models on a page of the listing; the Hub gives at most 1000."""
+
+    def __post_init__(self) -> None:
+        _at_least(1, connections=self.connections, page_models=self.page_models)
+        _at_least(0, retries=self.retries, backoff_s=self.backoff_s, rate_wait_s=self.rate_wait_s)
+        if not self.timeout_s > 0:
+            raise ValueError(f"timeout_s = {self.timeout_s} must be above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlSettings:
+    """What is sampled of each model. Raises `ValueError` naming the setting that makes no sense."""
+
+    budget_weights: int = DEFAULT_BUDGET_WEIGHTS
+    """Weights sampled per model at the most."""
+    plan_version: int = 1
+    """Rises when sampling changes, so that vectors of different plans never meet."""
+    models_at_once: int = 16
+    """Models being read at the same time."""
+
+    def __post_init__(self) -> None:
+        _at_least(
+            1,
+            budget_weights=self.budget_weights,
+            plan_version=self.plan_version,
+            models_at_once=self.models_at_once,
+        )
+
+
+def _at_least(minimum: float, **values: float) -> None:
+    for name, value in values.items():
+        if not value >= minimum:
+            raise ValueError(f"{name} = {value} must be at least {minimum}")

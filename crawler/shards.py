@@ -1,0 +1,159 @@
+"""Which files of a repository are *the* model, from their names alone, and the index of a sharded one."""
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NoReturn
+
+from crawler.wording import quoted
+from storage.errors import ModelUnreadable
+
+MAX_INDEX_BYTES = 64 * 2**20
+MAX_SHARDS = 10_000
+
+WeightKind = Literal["single", "sharded", "adapter", "pieces"]
+
+_ROOT_NAMES: Sequence[tuple[str, WeightKind]] = (
+    ("model.safetensors", "single"),
+    ("model.safetensors.index.json", "sharded"),
+    ("adapter_model.safetensors", "adapter"),
+)
+_DIFFUSION_NAMES: Sequence[tuple[str, WeightKind]] = (
+    ("diffusion_pytorch_model.safetensors", "single"),
+    ("diffusion_pytorch_model.safetensors.index.json", "sharded"),
+    ("diffusion_pytorch_model.fp16.safetensors", "single"),
+)
+_DIFFUSION_FOLDERS = ("", "unet", "transformer")
+
+_PIECE = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors", re.ASCII)
+_SUFFIX = ".safetensors"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_MAX_PATH_CHARS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFiles:
+    """The files that hold the model. Of a sharded model only `index_file` is known until it has been read."""
+
+    kind: WeightKind
+    files: tuple[str, ...]
+    index_file: str | None = None
+
+
+def choose_weights(file_names: Iterable[str]) -> WeightFiles:
+    """The model among a repository's files: the first of these that is there.
+
+    1. In the root `model.safetensors`, `model.safetensors.index.json`, `adapter_model.safetensors`: what transformers
+       and PEFT load, in their order.
+    2. `diffusion_pytorch_model.safetensors`, its index, or its fp16 variant: in the root, `unet/`, `transformer/`.
+    3. In the root a complete set of pieces X-00001-of-0000N.safetensors, else the first other safetensors file.
+    4. The same three questions for each other folder, in order of their names.
+
+    Raises `ModelUnreadable` when there is none: `incomplete_pieces`, `only_gguf`, `only_pickle` or `no_safetensors`.
+    """
+    names = {name for name in file_names if is_plain_path(name)}
+    named = _named("", _ROOT_NAMES, names)
+    for folder in _DIFFUSION_FOLDERS:
+        named = named or _named(folder, _DIFFUSION_NAMES, names)
+    return named or _loose_or_deeper(names) or _refuse(names)
+
+
+def is_plain_path(name: str) -> bool:
+    """Whether a foreign name is a relative path that stays inside: no `..`, no empty part, nothing unprintable."""
+    if not 0 < len(name) <= _MAX_PATH_CHARS or not name.isprintable() or "\\" in name:
+        return False
+    return not any(part in {"", ".", ".."} for part in name.split("/"))
+
+
+def parse_index(data: bytes, *, index_file: str) -> Mapping[str, str]:
+    """Tensor name -> file of the repository, from the index of a sharded model (`weight_map`).
+
+    Shards are named relative to the index's own folder. Raises `ModelUnreadable("bad_index")` when the text is no such
+    index, exceeds 64 MiB or 10,000 shards, maps a name twice, or names a file that is no plain safetensors file inside.
+    """
+    if len(data) > MAX_INDEX_BYTES:
+        _bad_index(index_file, f"it has more than {MAX_INDEX_BYTES} bytes")
+    try:
+        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        _bad_index(index_file, f"it is no JSON: {quoted(error)}")
+    weight_map = document.get("weight_map") if isinstance(document, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        _bad_index(index_file, "it has no weight_map")
+    _check_shards(weight_map.values(), index_file)
+    folder = _folder(index_file)
+    return {name: _path(folder, shard) for name, shard in weight_map.items()}
+
+
+def _check_shards(shards: Iterable[object], index_file: str) -> None:
+    named = {shard if isinstance(shard, str) else "" for shard in shards}
+    for shard in named:
+        if not is_plain_path(shard) or not shard.endswith(_SUFFIX):
+            _bad_index(index_file, f"it names {quoted(shard)} as a shard")
+    if len(named) > MAX_SHARDS:
+        _bad_index(index_file, f"it names {len(named)} shards")
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _bad_index(index_file: str, why: str) -> NoReturn:
+    raise ModelUnreadable("bad_index", f"{quoted(index_file)} is no index of shards: {why}")
+
+
+def _named(folder: str, known: Sequence[tuple[str, WeightKind]], names: Collection[str]) -> WeightFiles | None:
+    for name, kind in known:
+        path = _path(folder, name)
+        if path in names:
+            return WeightFiles("sharded", (), path) if kind == "sharded" else WeightFiles(kind, (path,))
+    return None
+
+
+def _loose_or_deeper(names: Collection[str]) -> WeightFiles | None:
+    folders: dict[str, list[str]] = {}
+    for name in names:
+        if name.endswith((_SUFFIX, ".index.json")):
+            folders.setdefault(_folder(name), []).append(name)
+    found = _loose(folders.pop("", []))
+    for folder in sorted(folders):
+        members = folders[folder]
+        found = found or _named(folder, (*_ROOT_NAMES, *_DIFFUSION_NAMES), members) or _loose(members)
+    return found
+
+
+def _loose(members: Iterable[str]) -> WeightFiles | None:
+    """A complete set of pieces, else the first file that is no piece, of one folder."""
+    weights = sorted(name for name in members if name.endswith(_SUFFIX))
+    pieces: dict[tuple[str, str], list[str]] = {}
+    for name in weights:
+        if match := _PIECE.fullmatch(name):
+            pieces.setdefault((match["stem"], match["count"]), []).append(name)
+    for (_, count), files in sorted(pieces.items()):
+        if len(files) == int(count) and all(f"-{number:05}-of-" in name for number, name in enumerate(files, 1)):
+            return WeightFiles("pieces", tuple(files))
+    whole = [name for name in weights if not _PIECE.fullmatch(name)]
+    return WeightFiles("single", (whole[0],)) if whole else None
+
+
+def _refuse(names: Collection[str]) -> NoReturn:
+    endings = {name.lower()[name.rfind(".") :] for name in names}
+    if _SUFFIX in endings:
+        raise ModelUnreadable("incomplete_pieces", "some of the pieces of its safetensors weights are missing")
+    if ".gguf" in endings:
+        raise ModelUnreadable("only_gguf", "its weights are in GGUF, whose formats cannot be compared")
+    if endings & set(_PICKLES):
+        raise ModelUnreadable("only_pickle", "its weights are in pickles, which are never opened")
+    raise ModelUnreadable("no_safetensors", "it has no safetensors file")
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _path(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
