@@ -3,92 +3,99 @@
 Every node takes its cheapest incoming edge; a cycle becomes one node whose other incoming edges are charged what they
 would replace; at the end the contractions are undone from the root inwards (the expansion of Gabow et al. 1986).
 Artificial edges make the graph strongly connected, so that everything contracts to one node; they are dearer than any
-number of real ones, because costs are compared as (artificial edges, weight).
+number of real ones, because costs are compared as (artificial edges, weight). A contracted node keeps one edge, the
+cheapest, from each node outside, so n nodes take n contractions of numpy work on at most n edges per part.
 """
+
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from recovery.disjoint_sets import DisjointSets
 from storage.types import FloatArray, IndexArray
 
 NONE = -1
 
 
-class _Heaps:
-    """Skew heaps of edges, mergeable, whose costs can be lowered all at once (Sleator and Tarjan 1986)."""
+@dataclass(frozen=True, slots=True)
+class _Incoming:
+    """Edges from outside into one node, contracted or not, at what they now cost."""
 
-    def __init__(self, artificial: list[int], weight: list[float]) -> None:
-        self.artificial, self.weight = artificial, weight
-        self._left, self._right = [NONE] * len(weight), [NONE] * len(weight)
-        self._owed: list[tuple[int, float]] = [(0, 0.0)] * len(weight)  # lowering not yet passed on to the children
+    edge: IndexArray
+    artificial: IndexArray
+    weight: FloatArray
 
-    def lower(self, heap: int, artificial: int, weight: float) -> None:
-        """Lowers the cost of every edge of a heap, which may be empty."""
-        if heap != NONE:
-            self.artificial[heap] -= artificial
-            self.weight[heap] -= weight
-            owed = self._owed[heap]
-            self._owed[heap] = owed[0] + artificial, owed[1] + weight
+    def cheapest(self) -> int:
+        """The place of the edge that costs least, the first edge among equals."""
+        return int(np.lexsort((self.edge, self.weight, self.artificial))[0])
 
-    def merge(self, a: int, b: int) -> int:
-        """One heap of two; either may be empty."""
-        spine = []
-        while NONE not in (a, b):
-            if self._cost(b) < self._cost(a):
-                a, b = b, a
-            self._settle(a)
-            spine.append(a)
-            a = self._right[a]
-        merged = max(a, b)
-        for edge in reversed(spine):
-            self._left[edge], self._right[edge] = merged, self._left[edge]
-            merged = edge
-        return merged
-
-    def pop(self, heap: int) -> int:
-        """The heap without its cheapest edge, which is `heap` itself."""
-        self._settle(heap)
-        return self.merge(self._left[heap], self._right[heap])
-
-    def _cost(self, edge: int) -> tuple[int, float, int]:
-        return self.artificial[edge], self.weight[edge], edge
-
-    def _settle(self, edge: int) -> None:
-        owed, self._owed[edge] = self._owed[edge], (0, 0.0)
-        self.lower(self._left[edge], *owed)
-        self.lower(self._right[edge], *owed)
+    def charged(self, place: int) -> "_Incoming":
+        """The same edges at what they cost beyond the one in `place`."""
+        return _Incoming(self.edge, self.artificial - self.artificial[place], self.weight - self.weight[place])
 
 
 class _Contraction:
     """Cycles being contracted: ids below `nodes` are nodes, later ones are cycles in the order of their making."""
 
-    def __init__(self, nodes: int, tails: list[int]) -> None:
+    def __init__(
+        self, tails: IndexArray, heads: IndexArray, weight: FloatArray, artificial: IndexArray, nodes: int
+    ) -> None:
         self.within = [NONE] * (2 * nodes)  # the cycle each was contracted into
         self.inside: list[list[int]] = [[] for _ in range(nodes)]  # what each is made of
         self.entering = [NONE] * (2 * nodes)  # the cheapest edge into each
-        self._node = list(range(nodes))  # a node inside each
         self._tails = tails
-        self._sets = DisjointSets(nodes)
-        self._current = list(range(nodes))  # id that a set of nodes, named by its lowest, has been contracted to
+        self._current = np.arange(nodes)  # what each node has been contracted to
+        order = np.argsort(heads, kind="stable")
+        bounds = np.searchsorted(heads[order], np.arange(nodes + 1))
+        parts = (order[a:b] for a, b in pairwise(bounds.tolist()))
+        self._incoming = [
+            self._outside(_Incoming(edges, artificial[edges], weight[edges]), node) for node, edges in enumerate(parts)
+        ]
 
-    def source(self, edge: int) -> int:
-        """The id that the tail of an edge has been contracted to."""
-        return self._current[self._sets.find(self._tails[edge])]
+    def run(self) -> None:
+        """Contracts everything to one, walking from each node to the source of its cheapest edge."""
+        at, left = 0, len(self.inside)
+        while left > 1:
+            incoming = self._incoming[at]
+            place = incoming.cheapest()
+            self.entering[at] = int(incoming.edge[place])
+            self._incoming[at] = incoming.charged(place)
+            source = self._source(at)
+            if self.entering[source] == NONE:
+                at = source
+                continue
+            parts = self._cycle(at)
+            at = self._close(parts)
+            left -= len(parts) - 1
 
-    def close(self, last: int) -> list[int]:
-        """Contracts the cycle of entering edges that leads back to id `last`; its parts."""
+    def _source(self, part: int) -> int:
+        return int(self._current[self._tails[self.entering[part]]])
+
+    def _cycle(self, last: int) -> list[int]:
         parts = [last]
-        while (part := self.source(self.entering[parts[-1]])) != last:
+        while (part := self._source(parts[-1])) != last:
             parts.append(part)
+        return parts
+
+    def _close(self, parts: list[int]) -> int:
         cycle = len(self.inside)
         self.inside.append(parts)
-        nodes = [self._node[part] for part in parts]
-        for part, node in zip(parts, nodes, strict=True):
+        for part in parts:
             self.within[part] = cycle
-            self._sets.union(nodes[0], node)
-        self._node.append(nodes[0])
-        self._current[self._sets.find(nodes[0])] = cycle
-        return parts
+        self._current[np.isin(self._current, parts)] = cycle
+        merged = [self._incoming[part] for part in parts]
+        fields = ([getattr(part, name) for part in merged] for name in ("edge", "artificial", "weight"))
+        self._incoming.append(self._outside(_Incoming(*(np.concatenate(column) for column in fields)), cycle))
+        return cycle
+
+    def _outside(self, incoming: _Incoming, target: int) -> _Incoming:
+        """The cheapest edge from each source but the target itself."""
+        source = self._current[self._tails[incoming.edge]]
+        order = np.lexsort((incoming.edge, incoming.weight, incoming.artificial, source))
+        ordered = source[order]
+        first = np.diff(ordered, prepend=NONE) != 0
+        kept = order[first & (ordered != target)]
+        return _Incoming(incoming.edge[kept], incoming.artificial[kept], incoming.weight[kept])
 
 
 def minimum_arborescence(
@@ -97,68 +104,45 @@ def minimum_arborescence(
     """The edge that ends in each node of the spanning arborescence of least weight, -1 at its root; int64 (nodes,).
 
     Edges tail -> head (edges,) may be parallel or loops; weights are finite, of any sign, and stay as they are. Ties
-    are broken the same way every time, for edges that come first where nothing was contracted. `root` fixes the root;
-    otherwise any node may be it. Raises `ValueError` where no arborescence spans all nodes, or a weight is not finite.
+    go to the edge that comes first whenever a cheapest one is chosen. `root` fixes the root; otherwise any node may be
+    it. Raises `ValueError` where no arborescence spans all nodes, or a weight is not finite.
     """
     if not np.isfinite(weight).all():
         raise ValueError("weights must be finite: leave out what cannot be an edge")
     # Without a root given, a node beyond the last is the root; the one artificial edge it spends finds the real one.
     size = nodes + 1 if root is None else nodes
-    ring = list(range(size))
-    tails = [*tail.tolist(), *ring, *([nodes] * nodes if root is None else [])]
-    heads = [*head.tolist(), *ring[1:], 0, *(range(nodes) if root is None else [])]
-    artificial = [0] * len(tail) + [1] * (len(tails) - len(tail))
-    weights = weight.tolist() + [0.0] * (len(tails) - len(tail))
-    forest = _contract(size, tails, heads, _Heaps(artificial, weights))
-    chosen = _expand(forest, heads, nodes if root is None else root, size)
-    if sum(edge >= len(tail) for edge in chosen) > (root is None):
+    ring = np.arange(size)
+    below = ring[:nodes] if root is None else ring[:0]
+    tails = np.concatenate([tail, ring, np.full_like(below, nodes)])
+    heads = np.concatenate([head, (ring + 1) % size, below])
+    weights = np.concatenate([weight, np.zeros(len(ring) + len(below))])
+    artificial = (np.arange(len(tails)) >= len(tail)).astype(np.int64)
+    contraction = _Contraction(tails, heads, weights, artificial, size)
+    contraction.run()
+    chosen = _expand(contraction, heads, nodes if root is None else root, size)
+    if artificial[chosen[chosen >= 0]].sum() > (root is None):
         raise ValueError("no arborescence spans all nodes: some cannot be reached")
-    return np.array([edge if edge < len(tail) else NONE for edge in chosen[:nodes]], dtype=np.int64)
+    return np.where(chosen < len(tail), chosen, NONE)[:nodes]
 
 
-def _contract(size: int, tails: list[int], heads: list[int], heaps: _Heaps) -> _Contraction:
-    forest = _Contraction(size, tails)
-    heap = [NONE] * (2 * size)
-    for edge, head in enumerate(heads):
-        heap[head] = heaps.merge(heap[head], edge)
-    paid = [(0, 0.0)] * (2 * size)
-    at = 0
-    while heap[at] != NONE:
-        edge = heap[at]
-        price = heaps.artificial[edge], heaps.weight[edge]
-        heap[at] = heaps.pop(edge)
-        source = forest.source(edge)
-        if source == at:
-            continue
-        forest.entering[at], paid[at] = edge, price
-        if forest.entering[source] == NONE:
-            at = source
-            continue
-        parts = forest.close(at)
-        at = forest.within[at]
-        for part in parts:
-            heaps.lower(heap[part], *paid[part])
-            heap[at] = heaps.merge(heap[at], heap[part])
-    return forest
-
-
-def _expand(forest: _Contraction, heads: list[int], root: int, size: int) -> list[int]:
+def _expand(contraction: _Contraction, heads: IndexArray, root: int, size: int) -> IndexArray:
     """The edge into each node of the arborescence from `root`, NONE there: cycles open where they are entered."""
-    chosen = [NONE] * size
-    pending = _open(forest, root)
+    chosen = np.full(size, NONE, dtype=np.int64)
+    pending = _open(contraction, root)
     while pending:
-        edge = forest.entering[pending.pop()]
-        chosen[heads[edge]] = edge
-        pending += _open(forest, heads[edge])
+        edge = contraction.entering[pending.pop()]
+        head = int(heads[edge])
+        chosen[head] = edge
+        pending += _open(contraction, head)
     return chosen
 
 
-def _open(forest: _Contraction, node: int) -> list[int]:
+def _open(contraction: _Contraction, node: int) -> list[int]:
     """Undoes every contraction around a node that has been entered; the other parts of those cycles, now free."""
     free = []
-    while (cycle := forest.within[node]) != NONE:
-        for part in forest.inside[cycle]:
-            forest.within[part] = NONE
-        free += [part for part in forest.inside[cycle] if part != node]
+    while (cycle := contraction.within[node]) != NONE:
+        for part in contraction.inside[cycle]:
+            contraction.within[part] = NONE
+        free += [part for part in contraction.inside[cycle] if part != node]
         node = cycle
     return free
