@@ -8,6 +8,7 @@ from typing import Literal, NoReturn
 
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
+from storage.types import TensorSpec
 
 MAX_INDEX_BYTES = 64 * 2**20
 MAX_SHARDS = 10_000
@@ -84,6 +85,21 @@ def parse_index(data: bytes, *, index_file: str) -> Mapping[str, str]:
     _check_shards(weight_map.values(), index_file)
     folder = _folder(index_file)
     return {name: _path(folder, shard) for name, shard in weight_map.items()}
+
+
+def select_tensors(specs: Sequence[TensorSpec], shard_of: Mapping[str, str]) -> Sequence[TensorSpec]:
+    """The tensors of a model's files that count: where an index (else empty) maps a name, the one in that file.
+
+    Raises `ModelUnreadable("index_mismatch")` when a tensor of the index is not where it should be, because part of a
+    model would pass for another architecture.
+    """
+    if not shard_of:
+        return specs
+    kept = [spec for spec in specs if shard_of.get(spec.name, spec.file) == spec.file]
+    missing = shard_of.keys() - {spec.name for spec in kept}
+    if missing:
+        raise ModelUnreadable("index_mismatch", f"the index places {quoted(min(missing))} in a file that lacks it")
+    return kept
 
 
 def _check_shards(shards: Iterable[object], index_file: str) -> None:

@@ -1,0 +1,131 @@
+"""The weight files of one model on a Hub, opened: located, their headers read, their tensors described."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from crawler.architecture import describe
+from crawler.hub import HubClient
+from crawler.remote_file import RemoteFile
+from crawler.safetensors_header import LENGTH_BYTES, header_length, parse_header
+from crawler.sampling import ByteRange
+from crawler.shards import MAX_INDEX_BYTES, WeightFiles, choose_weights, parse_index, select_tensors
+from crawler.transport import Tally
+from crawler.wording import quoted
+from storage.errors import ModelUnreadable
+from storage.types import Architecture, TensorSpec
+
+FIRST_READ_BYTES = 32 * 2**10
+"""What is read of a file before its header's length is known; most headers are shorter."""
+
+MAX_HEADERS_BYTES = 128 * 2**20
+"""Headers of all files of a model together: twice those of the largest models known."""
+
+_FILES_AT_ONCE = 16
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A weight file: where to read it, what its header says, and its first bytes."""
+
+    remote: RemoteFile
+    specs: tuple[TensorSpec, ...]
+    head: bytes
+    header_bytes: int  # bytes read to get the header
+
+    def holds(self, span: ByteRange) -> bool:
+        """Whether a range lies within the first bytes."""
+        return span.end <= len(self.head)
+
+    async def read(self, span: ByteRange) -> bytes:
+        """The bytes of a range of this file, from its first bytes where they hold it."""
+        if self.holds(span):
+            return self.head[span.begin : span.end]
+        return await self.remote.read(span.begin, span.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An opened model."""
+
+    architecture: Architecture
+    files: Mapping[str, OpenFile]  # by path in the repository
+
+    @property
+    def header_bytes(self) -> int:
+        """Bytes read to get the headers of all files."""
+        return sum(file.header_bytes for file in self.files.values())
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the weight file when there is one only, and it is an LFS file."""
+        return next(iter(self.files.values())).remote.sha256 if len(self.files) == 1 else None
+
+
+async def open_checkpoint(
+    client: HubClient, repo_id: str, revision: str, *, file_names: Sequence[str], tally: Tally | None = None
+) -> Checkpoint:
+    """Opens the model that `choose_weights` finds among the files: one resolve request a file, one more for an index.
+
+    Raises `ModelUnreadable` for whatever is wrong with the model, `HubError` when the Hub itself fails.
+    """
+    weights = choose_weights(file_names)
+    shard_of = await _read_index(client, repo_id, revision, weights=weights, tally=tally)
+    paths = sorted(set(shard_of.values())) if shard_of else list(weights.files)
+    allowance = _Allowance(MAX_HEADERS_BYTES)
+    slots = asyncio.Semaphore(_FILES_AT_ONCE)
+
+    async def opened(path: str) -> OpenFile:
+        async with slots:
+            return await _open(await client.open_file(repo_id, revision, path, tally=tally), allowance)
+
+    files = await all_or_nothing([opened(path) for path in paths])
+    specs = select_tensors([spec for file in files for spec in file.specs], shard_of)
+    architecture = await asyncio.to_thread(describe, specs, adapter=weights.kind == "adapter")
+    return Checkpoint(architecture, dict(zip(paths, files, strict=True)))
+
+
+async def all_or_nothing(work: Iterable[Coroutine[object, object, T]]) -> list[T]:
+    """The results of all in their order; when one raises, the others are cancelled and that error is raised."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """Bytes of headers that the files of a model may still have together."""
+
+    left: int
+
+    def take(self, size: int, path: str) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise ModelUnreadable("too_large", f"the headers up to {quoted(path)} exceed {MAX_HEADERS_BYTES} bytes")
+
+
+async def _read_index(
+    client: HubClient, repo_id: str, revision: str, *, weights: WeightFiles, tally: Tally | None
+) -> Mapping[str, str]:
+    """Tensor name -> shard; empty for a model without an index."""
+    if weights.index_file is None:
+        return {}
+    path = weights.index_file
+    data = await client.read_small(repo_id, revision, path, limit_bytes=MAX_INDEX_BYTES, tally=tally)
+    return await asyncio.to_thread(parse_index, data, index_file=path)
+
+
+async def _open(remote: RemoteFile, allowance: _Allowance) -> OpenFile:
+    head = await remote.read(0, min(FIRST_READ_BYTES, remote.size))
+    length = header_length(head, remote.size)
+    allowance.take(length, remote.path)
+    rest = await remote.read(len(head), max(len(head), LENGTH_BYTES + length))
+    specs = await asyncio.to_thread(parse_header, head + rest, file=remote.path, file_size=remote.size)
+    return OpenFile(remote, specs, head, header_bytes=len(head) + len(rest))

@@ -1,0 +1,171 @@
+"""One model after the other: from a row of the listing to a fingerprint. What fails becomes a record, not a stop."""
+
+import asyncio
+import bisect
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from crawler.checkpoint import Checkpoint, all_or_nothing, open_checkpoint
+from crawler.decode import to_float32
+from crawler.hub import HubClient
+from crawler.listing_row import model_config
+from crawler.sampling import ByteRange, byte_ranges, make_plan, plan_ranges
+from crawler.settings import CrawlSettings
+from crawler.transport import Tally
+from crawler.wording import quoted
+from storage.errors import HubError, ModelUnreadable
+from storage.types import Architecture, Fingerprint, ModelRef, SamplePlan, Skip, WeightArray
+
+CONFIG_FILE = "config.json"
+MAX_CONFIG_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class ReadModel:
+    """A model that was read. `ref` is the listing's, with what config.json added."""
+
+    ref: ModelRef
+    fingerprint: Fingerprint
+    architecture: Architecture
+
+
+async def read_models(
+    client: HubClient, refs: Iterable[ModelRef], settings: CrawlSettings
+) -> AsyncIterator[ReadModel | Skip]:
+    """Every model's outcome, in the order of completion, at most `settings.models_at_once` under way at a time.
+
+    Whatever is wrong with one model makes it a `Skip`; a `HubError` ends the walk, because it would meet all of them.
+    """
+    waiting = iter(refs)
+    running: set[asyncio.Task[ReadModel | Skip]] = set()
+    try:
+        while True:
+            while len(running) < settings.models_at_once and (ref := next(waiting, None)) is not None:
+                running.add(asyncio.create_task(_outcome(client, ref, settings)))
+            if not running:
+                return
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                yield task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def read_model(client: HubClient, ref: ModelRef, settings: CrawlSettings) -> ReadModel:
+    """Samples one model: its header, then the ranges of its plan.
+
+    Raises `ModelUnreadable`, among others for weights that cannot be what training made: NaN or infinite
+    (`non_finite_weights`), or the same number in every sampled tensor (`constant_weights`).
+    """
+    if ref.disabled:
+        raise ModelUnreadable("disabled", "the Hub has disabled the repository")
+    tally = Tally()
+    names = ref.file_names or await client.file_names(ref.repo_id, ref.revision)
+    checkpoint = await open_checkpoint(client, ref.repo_id, ref.revision, file_names=names, tally=tally)
+    plan = await asyncio.to_thread(
+        make_plan, checkpoint.architecture, budget_weights=settings.budget_weights, version=settings.plan_version
+    )
+    values, sampled_bytes = await _sample(checkpoint, plan)
+    described = await _with_config(client, ref, names=names, tally=tally)
+    fingerprint = Fingerprint(
+        hub_id=ref.hub_id,
+        revision=ref.revision,
+        plan=plan,
+        values=values,
+        dtype=_sampled_dtype(plan, checkpoint.architecture),
+        parameters=checkpoint.architecture.parameters,
+        weights_sha256=checkpoint.sha256,
+        header_bytes=checkpoint.header_bytes,
+        sampled_bytes=sampled_bytes,
+        resolver_requests=tally.resolver_requests,
+    )
+    return ReadModel(described, fingerprint, checkpoint.architecture)
+
+
+async def _outcome(client: HubClient, ref: ModelRef, settings: CrawlSettings) -> ReadModel | Skip:
+    try:
+        return await read_model(client, ref, settings)
+    except HubError:
+        raise
+    except ModelUnreadable as error:
+        return _skip(ref, error)
+    except Exception as error:  # noqa: BLE001 - one odd model among millions must not end the crawl; it is recorded
+        unexpected = ModelUnreadable("unexpected_error", f"{type(error).__name__}: {quoted(error)}", retry=True)
+        return _skip(ref, unexpected)
+
+
+def _skip(ref: ModelRef, error: ModelUnreadable) -> Skip:
+    return Skip(
+        hub_id=ref.hub_id,
+        repo_id=ref.repo_id,
+        revision=ref.revision,
+        stage="crawl",
+        reason=error.reason,
+        detail=error.detail,
+        retry=error.retry,
+    )
+
+
+async def _sample(checkpoint: Checkpoint, plan: SamplePlan) -> tuple[WeightArray, int]:
+    """(plan.weights,) float32 and the bytes that were read for them."""
+    files = checkpoint.files
+    ranges = byte_ranges(plan, checkpoint.architecture)
+    contents = await all_or_nothing([files[span.file].read(span) for span in ranges])
+    dtypes = _dtypes(checkpoint.architecture)
+    blocks = [
+        to_float32(_cut(block, ranges, contents), dtypes[name])
+        for name, block in zip(plan.names, plan_ranges(plan, checkpoint.architecture), strict=True)
+    ]
+    _check_values(blocks)
+    read = sum(span.length for span in ranges if not files[span.file].holds(span))
+    return np.concatenate(blocks), read
+
+
+def _cut(block: ByteRange, ranges: tuple[ByteRange, ...], contents: list[bytes]) -> bytes:
+    """A block's bytes out of the range that holds it; ranges are sorted and disjoint."""
+    place = bisect.bisect_right(ranges, (block.file, block.begin), key=lambda span: (span.file, span.begin)) - 1
+    start = block.begin - ranges[place].begin
+    return contents[place][start : start + block.length]
+
+
+def _check_values(blocks: Iterable[WeightArray]) -> None:
+    varied = False
+    for block in blocks:
+        if not np.isfinite(block).all():
+            raise ModelUnreadable("non_finite_weights", "some of the sampled weights are NaN or infinite")
+        varied = varied or bool((block != block[0]).any())
+    if not varied:
+        raise ModelUnreadable("constant_weights", "each sampled tensor holds one number only")
+
+
+def _dtypes(architecture: Architecture) -> Mapping[str, str]:
+    return {tensor.name: tensor.spec.dtype for tensor in architecture.tensors}
+
+
+def _sampled_dtype(plan: SamplePlan, architecture: Architecture) -> str:
+    dtypes = _dtypes(architecture)
+    weights: Counter[str] = Counter()
+    for name, size in zip(plan.names, (plan.row_count * plan.cols).tolist(), strict=True):
+        weights[dtypes[name]] += size
+    return min(weights, key=lambda dtype: (-weights[dtype], dtype))
+
+
+async def _with_config(client: HubClient, ref: ModelRef, *, names: Iterable[str], tally: Tally) -> ModelRef:
+    """The model with type and class from its config.json, if the listing told neither; a bad one changes nothing."""
+    if ref.model_type is not None or ref.model_class is not None or CONFIG_FILE not in names:
+        return ref
+    try:
+        data = await client.read_small(
+            ref.repo_id, ref.revision, CONFIG_FILE, limit_bytes=MAX_CONFIG_BYTES, tally=tally
+        )
+        config = json.loads(data.decode("utf-8"))
+    except (ModelUnreadable, ValueError, RecursionError):
+        return ref
+    model_type, model_class = model_config(config)
+    return replace(ref, model_type=model_type, model_class=model_class)

@@ -1,0 +1,171 @@
+"""A Hub as the crawl sees it: pages of models, and files. Foreign errors become ours here."""
+
+import asyncio
+import json
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from yarl import URL
+
+from crawler.listing_walk import ListingWalk
+from crawler.refusals import unreadable
+from crawler.remote_file import Location, RemoteFile, content_size, linked_sha256
+from crawler.settings import HubSettings
+from crawler.shards import is_plain_path
+from crawler.transport import Ask, Reply, Tally, Transport
+from crawler.wording import quoted
+from storage.errors import HubUnavailable, ModelUnreadable, UsageError
+from storage.types import ListingPage
+
+MAX_REDIRECTS = 5
+_OK = 200
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAX_TREE_BYTES = 16 * 2**20
+
+
+def find_token() -> str | None:
+    """The token of the user's Hugging Face login: `HF_TOKEN`, or what `hf auth login` stored; None without one."""
+    from huggingface_hub import get_token  # noqa: PLC0415 - loaded only where a token may be needed
+
+    return get_token()
+
+
+class HubClient:
+    """Async context manager over one Hub. Its token is sent to the Hub's own origin only.
+
+    A failure of one model raises `ModelUnreadable`; what ends the whole crawl raises `HubUnavailable` or `HubRefused`.
+    """
+
+    def __init__(self, endpoint: str, *, token: str | None, settings: HubSettings) -> None:
+        self.endpoint = endpoint.rstrip("/")
+        self._url = _endpoint_url(self.endpoint)
+        self._token = token
+        self._settings = settings
+        self._transport: Transport | None = None
+        self._walk: ListingWalk | None = None
+
+    async def __aenter__(self) -> Self:
+        self._transport = Transport(self._url, token=self._token, settings=self._settings)
+        self._walk = ListingWalk(self._transport, self.endpoint, page_models=self._settings.page_models)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._transport is not None:
+            await self._transport.close()
+
+    async def listing_page(self, cursor: str | None) -> ListingPage:
+        """The page of the listing at a cursor (None: the first), newest models first.
+
+        `next_cursor` is the next page's full URL. Raises `HubUnavailable` or `HubRefused`.
+        """
+        if self._walk is None:
+            raise RuntimeError("a HubClient is used inside `async with`")
+        return await self._walk.page(cursor)
+
+    async def file_names(self, repo_id: str, revision: str) -> tuple[str, ...]:
+        """The repository's files from its tree (the first 1000 entries), where the listing did not tell them."""
+        url = URL(
+            f"{self.endpoint}/api/models/{quote(repo_id)}/tree/{quote(revision, safe='')}?recursive=true", encoded=True
+        )
+        reply = await self._follow(Ask("GET", url, _MAX_TREE_BYTES), repo_id)
+        try:
+            rows = await asyncio.to_thread(json.loads, reply.body.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ModelUnreadable("bad_response", f"{quoted(repo_id)}: its tree is no JSON", retry=True) from error
+        entries = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        paths = [row.get("path") for row in entries if row.get("type") == "file"]
+        return tuple(path for path in paths if isinstance(path, str) and is_plain_path(path))
+
+    async def open_file(self, repo_id: str, revision: str, path: str, *, tally: Tally | None = None) -> RemoteFile:
+        """Locates a file by one resolve request; its bytes are then read where they lie."""
+
+        async def locate() -> Location:
+            return await self._locate(repo_id, revision, path, tally=tally)
+
+        return RemoteFile(path, await locate(), request=self._ask, locate=locate)
+
+    async def read_small(
+        self, repo_id: str, revision: str, path: str, *, limit_bytes: int, tally: Tally | None = None
+    ) -> bytes:
+        """A whole file of at most `limit_bytes`, such as config.json. Raises `ModelUnreadable("too_large")` beyond."""
+        ask = Ask("GET", self._resolve_url(repo_id, revision, path), limit_bytes + 1)
+        reply = await self._follow(ask, path, tally=tally)
+        if len(reply.body) > limit_bytes:
+            raise ModelUnreadable("too_large", f"{quoted(path)} has more than {limit_bytes} bytes")
+        if reply.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise ModelUnreadable("bad_response", f"{quoted(path)} came compressed, unasked", retry=True)
+        return reply.body
+
+    def _resolve_url(self, repo_id: str, revision: str, path: str) -> URL:
+        return URL(f"{self.endpoint}/{quote(repo_id)}/resolve/{quote(revision, safe='')}/{quote(path)}", encoded=True)
+
+    async def _locate(self, repo_id: str, revision: str, path: str, *, tally: Tally | None) -> Location:
+        """Asks where a file lies, and stops at the first answer that tells its size; the rest is the CDN's business."""
+        url = self._resolve_url(repo_id, revision, path)
+        for _ in range(MAX_REDIRECTS + 1):
+            reply = await self._ask(Ask("HEAD", url, 0), tally=tally)
+            moved = reply.status in _REDIRECTS
+            if not moved and reply.status != _OK:
+                raise unreadable(reply, path)
+            url = redirect_target(reply, path) if moved else url
+            size = content_size(reply.headers, "X-Linked-Size" if moved else "Content-Length")
+            if size is not None:
+                return Location(url, size, linked_sha256(reply.headers))
+            if not moved:
+                raise ModelUnreadable("bad_response", f"{quoted(path)}: the Hub does not tell its size", retry=True)
+        raise ModelUnreadable("bad_response", f"{quoted(path)}: too many redirects", retry=True)
+
+    async def _follow(self, ask: Ask, path: str, *, tally: Tally | None = None) -> Reply:
+        for _ in range(MAX_REDIRECTS + 1):
+            reply = await self._ask(ask, tally=tally)
+            if reply.status == _OK:
+                return reply
+            if reply.status not in _REDIRECTS:
+                raise unreadable(reply, path)
+            ask = Ask(ask.method, redirect_target(reply, path), ask.limit_bytes)
+        raise ModelUnreadable("bad_response", f"{quoted(path)}: too many redirects", retry=True)
+
+    async def _ask(self, ask: Ask, *, tally: Tally | None = None) -> Reply:
+        """One request for one model: its failure is the model's, unless so many fail that the Hub must be down."""
+        if self._transport is None:
+            raise RuntimeError("a HubClient is used inside `async with`")
+        try:
+            return await self._transport.request(ask, tally=tally)
+        except HubUnavailable as error:
+            if self._transport.is_down:
+                raise
+            raise ModelUnreadable("unavailable", str(error), retry=True) from error
+
+
+def redirect_target(reply: Reply, path: str) -> URL:
+    """Where a redirect leads, its encoding untouched, because signatures are made over it.
+
+    Raises `ModelUnreadable` when that is no http(s) URL, or would leave https.
+    """
+    location = reply.headers.get("Location", "")
+    try:
+        target = reply.url.join(URL(location, encoded=True))
+    except ValueError:
+        target = URL()
+    schemes = {"https"} if reply.url.scheme == "https" else {"http", "https"}
+    if target.scheme not in schemes or not target.host or not _is_url_text(location):
+        raise ModelUnreadable("bad_response", f"{quoted(path)}: redirected to no http(s) address", retry=True)
+    return target
+
+
+def _is_url_text(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def _endpoint_url(endpoint: str) -> URL:
+    try:
+        url = URL(endpoint)
+        valid = url.scheme in {"http", "https"} and bool(url.host) and not url.query_string and url.user is None
+    except ValueError:
+        valid = False
+    if not valid:
+        raise UsageError(f"{quoted(endpoint)} is no address of a Hub; give one such as https://huggingface.co")
+    return url

@@ -1,0 +1,194 @@
+"""Weights tensor by tensor, wherever they lie: a folder of this machine, or a Hub read by ranges.
+
+Both are a `TensorSource` of `storage.types`, and both take the tensors that `crawler.architecture` describes.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from crawler.architecture import describe
+from crawler.checkpoint import Checkpoint, all_or_nothing, open_checkpoint
+from crawler.decode import to_float32
+from crawler.hub import HubClient
+from crawler.safetensors_header import LENGTH_BYTES, header_length, parse_header
+from crawler.sampling import ByteRange, block_range
+from crawler.settings import HubSettings
+from crawler.shards import MAX_INDEX_BYTES, WeightFiles, choose_weights, parse_index, select_tensors
+from crawler.wording import quoted
+from storage.errors import ModelUnreadable
+from storage.types import Architecture, ComparableTensor, TensorSpec, WeightArray
+
+PIECE_BYTES = 16 * 2**20
+"""The most one request to a Hub asks for; larger reads are several requests, so that a lost one costs little."""
+
+T = TypeVar("T")
+
+
+class FolderSource:
+    """The model in a folder laid out like a repository, or in one safetensors file.
+
+    Files are opened for each read and never mapped, so that one that shrinks or goes raises instead of killing the
+    process. Links that lead out of the folder are not followed. Raises `ModelUnreadable`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.bytes_read = 0
+        self._sizes: dict[str, int] = {}
+        if path.is_file():
+            self._root, weights = path.parent, WeightFiles("single", (path.name,))
+            self._inside = path.resolve().parent
+        else:
+            self._root, weights = path, choose_weights(_file_names(path))
+            self._inside = path.resolve()
+        self.architecture = self._describe(weights)
+        self._tensors = {tensor.name: tensor for tensor in self.architecture.tensors}
+
+    @property
+    def tensors(self) -> Mapping[str, ComparableTensor]:
+        """Comparable tensors by canonical name."""
+        return self._tensors
+
+    def read(self, name: str, start: int, stop: int) -> WeightArray:
+        """Rows `start:stop` of a tensor as float32 (stop - start, cols). Raises `ModelUnreadable`."""
+        tensor = _tensor(self._tensors, name, start, stop)
+        return _rows(tensor, self._read(block_range(tensor, start, stop)))
+
+    def _describe(self, weights: WeightFiles) -> Architecture:
+        shard_of: Mapping[str, str] = {}
+        if weights.index_file is not None:
+            data = self._read(
+                ByteRange(weights.index_file, 0, min(self._size(weights.index_file), MAX_INDEX_BYTES + 1))
+            )
+            shard_of = parse_index(data, index_file=weights.index_file)
+        paths = sorted(set(shard_of.values())) if shard_of else weights.files
+        specs = [spec for path in paths for spec in self._header(path)]
+        return describe(select_tensors(specs, shard_of), adapter=weights.kind == "adapter")
+
+    def _header(self, path: str) -> tuple[TensorSpec, ...]:
+        size = self._size(path)
+        length = header_length(self._read(ByteRange(path, 0, min(LENGTH_BYTES, size))), size)
+        return parse_header(self._read(ByteRange(path, 0, LENGTH_BYTES + length)), file=path, file_size=size)
+
+    def _size(self, path: str) -> int:
+        location = self._root / path
+        try:
+            if not location.resolve().is_relative_to(self._inside) or not location.is_file():
+                raise ModelUnreadable("file_missing", f"{quoted(path)} is no file inside its folder")
+            self._sizes[path] = location.stat().st_size
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        return self._sizes[path]
+
+    def _read(self, span: ByteRange) -> bytes:
+        try:
+            with (self._root / span.file).open("rb", buffering=0) as file:
+                changed = os.fstat(file.fileno()).st_size != self._sizes[span.file]
+                data = b"" if changed else _pread(file.fileno(), span)
+        except OSError as error:
+            raise _unreadable(span.file, error) from error
+        if len(data) != span.length:
+            raise ModelUnreadable("changed", f"{quoted(span.file)} changed while it was read", retry=True)
+        self.bytes_read += len(data)
+        return data
+
+
+class HubSource:
+    """The model of one revision on a Hub, read by ranges; made by `HubReader.open`, and usable while it is open."""
+
+    def __init__(self, checkpoint: Checkpoint, reader: "HubReader") -> None:
+        self.architecture = checkpoint.architecture
+        self.bytes_read = checkpoint.header_bytes
+        self._files = checkpoint.files
+        self._reader = reader
+        self._tensors = {tensor.name: tensor for tensor in checkpoint.architecture.tensors}
+
+    @property
+    def tensors(self) -> Mapping[str, ComparableTensor]:
+        """Comparable tensors by canonical name."""
+        return self._tensors
+
+    def read(self, name: str, start: int, stop: int) -> WeightArray:
+        """Rows `start:stop` of a tensor as float32 (stop - start, cols). Raises `ModelUnreadable`, `HubError`."""
+        tensor = _tensor(self._tensors, name, start, stop)
+        span = block_range(tensor, start, stop)
+        remote = self._files[span.file].remote
+        ends = range(span.begin, span.end, PIECE_BYTES)
+        pieces = [remote.read(begin, min(begin + PIECE_BYTES, span.end)) for begin in ends]
+        data = b"".join(self._reader.run(all_or_nothing(pieces)))
+        self.bytes_read += len(data)
+        return _rows(tensor, data)
+
+
+class HubReader:
+    """Context manager: a Hub for callers that are not async. Its event loop and connections live in one thread."""
+
+    def __init__(self, endpoint: str, *, token: str | None, settings: HubSettings) -> None:
+        self._client = HubClient(endpoint, token=token, settings=settings)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="hub-reader", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.run(self._client.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.run(self._client.__aexit__(kind, error, trace))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def open(self, repo_id: str, revision: str, file_names: Sequence[str]) -> HubSource:
+        """Opens a model: each weight file is located once. Raises `ModelUnreadable`, `HubError`."""
+        return HubSource(self.run(open_checkpoint(self._client, repo_id, revision, file_names=file_names)), self)
+
+    def run(self, work: Coroutine[object, object, T]) -> T:
+        """The result of a coroutine, run in the reader's thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def _file_names(folder: Path) -> list[str]:
+    """Paths below a folder, hidden ones and linked folders aside."""
+    if not folder.is_dir():
+        raise ModelUnreadable("not_found", f"{quoted(folder)} is neither a folder nor a file")
+    names = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = Path(place).relative_to(folder)
+        names += [(below / name).as_posix() for name in files if not name.startswith(".")]
+    return names
+
+
+def _pread(descriptor: int, span: ByteRange) -> bytes:
+    """The range, or less of it where the file ends; the system may give a large read in parts."""
+    data = bytearray()
+    while len(data) < span.length:
+        part = os.pread(descriptor, span.length - len(data), span.begin + len(data))
+        if not part:
+            break
+        data += part
+    return bytes(data)
+
+
+def _unreadable(path: str, error: OSError) -> ModelUnreadable:
+    return ModelUnreadable("unreadable_file", f"{quoted(path)} cannot be read: {error.strerror}", retry=True)
+
+
+def _tensor(tensors: Mapping[str, ComparableTensor], name: str, start: int, stop: int) -> ComparableTensor:
+    tensor = tensors.get(name)
+    if tensor is None:
+        raise ModelUnreadable("no_such_tensor", f"the model has no comparable tensor {quoted(name)}")
+    if not 0 <= start <= stop <= tensor.rows:
+        raise ModelUnreadable("bad_range", f"tensor {quoted(name)} has {tensor.rows} rows, not {start} to {stop}")
+    return tensor
+
+
+def _rows(tensor: ComparableTensor, data: bytes) -> WeightArray:
+    return to_float32(data, tensor.spec.dtype).reshape(-1, tensor.cols)
