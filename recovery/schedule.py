@@ -65,8 +65,9 @@ def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
     if whole + per_pair <= memory_bytes:
         batch = max(1, min(shape.pairs, (memory_bytes - whole) // per_pair))
         return LayerSchedule(shape.rows, batch, batch)
-    passes = max(1, min(shape.pairs, memory_bytes // 2 // shape.pair_bytes))
-    free = memory_bytes - shape.kept_bytes - passes * shape.pair_bytes
+    free = memory_bytes - shape.kept_bytes
+    passes = max(1, min(shape.pairs, free // 2 // shape.pair_bytes))
+    free -= passes * shape.pair_bytes
     return LayerSchedule(min(shape.rows, max(1, free // (shape.row_bytes + work))), passes, 1)
 
 

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+
+from recovery.distances import Scale, tile_distances
+
+
+@pytest.fixture
+def tile() -> torch.Tensor:
+    generator = np.random.default_rng(0)
+    return torch.from_numpy(generator.normal(size=(4, 6, 9)).astype(np.float32))
+
+
+def ends(*pairs: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    left, right = torch.tensor(pairs).T
+    return left, right
+
+
+def scale_of(tile: torch.Tensor) -> Scale:
+    return Scale(tile.amin((1, 2)).double(), tile.amax((1, 2)).double())
+
+
+def test_the_paper_s_distance_scales_each_model_by_its_own_range(tile: torch.Tensor):
+    found = tile_distances(tile, *ends((0, 1), (2, 3)), scale=scale_of(tile))
+    scaled = [(w - w.min()) / (w.max() - w.min()) for w in tile.double().numpy()]
+    expected = [abs(scaled[0] - scaled[1]).max(), abs(scaled[2] - scaled[3]).max()]
+    np.testing.assert_allclose(found.l_ft, expected, rtol=1e-12)
+
+
+def test_sums_equal_those_of_numpy(tile: torch.Tensor):
+    found = tile_distances(tile, *ends((0, 3)), scale=scale_of(tile))
+    u, v = tile[0].double().numpy(), tile[3].double().numpy()
+    r = v - u
+    np.testing.assert_allclose(found.l1[0], abs(r).sum())
+    np.testing.assert_allclose(found.row_dot[0], (u * r).sum(1))
+    np.testing.assert_allclose(found.col_dot[0], (u * r).sum(0))
+    np.testing.assert_allclose(found.row_squared[0], (r * r).sum(1))
+    np.testing.assert_allclose(found.col_squared[0], (r * r).sum(0))
+
+
+def test_changed_entries_are_counted(tile: torch.Tensor):
+    tile[1] = tile[0]
+    tile[1, 2, 3:5] += 1
+    found = tile_distances(tile, *ends((0, 1), (0, 2)), scale=scale_of(tile))
+    assert found.changed.tolist() == [2, 54]
+
+
+def test_a_layer_of_equal_weights_scales_to_zero(tile: torch.Tensor):
+    tile[0], tile[1] = 5, 7
+    assert tile_distances(tile, *ends((0, 1)), scale=scale_of(tile)).l_ft.tolist() == [0]
+
+
+def test_a_step_of_a_millionth_keeps_its_slope():
+    # In float32 the product of a weight and its change would carry errors as large as the sum itself.
+    generator = np.random.default_rng(1)
+    u = generator.normal(size=(1, 2000)).astype(np.float32)
+    v = (u * np.float32(1 + 2e-6)).astype(np.float32)
+    tile = torch.from_numpy(np.stack([u, v]))
+    found = tile_distances(tile, *ends((0, 1)), scale=scale_of(tile))
+    exact = sum(
+        (int(b * 2.0**149) - int(a * 2.0**149)) * int(a * 2.0**149)
+        for a, b in zip(u[0].tolist(), v[0].tolist(), strict=True)
+    )
+    assert found.row_dot[0, 0].item() == pytest.approx(exact / 2**298, rel=1e-13)
+
+
+def test_weights_at_the_limit_of_float32_do_not_overflow():
+    tile = torch.tensor([[[3e38, 1.0]], [[-3e38, 2.0]]])
+    found = tile_distances(tile, *ends((0, 1)), scale=scale_of(tile))
+    assert torch.isfinite(found.row_squared).all()
+    assert torch.isfinite(found.l_ft).all()

@@ -1,0 +1,50 @@
+import pytest
+
+from recovery.schedule import WORK_BYTES, LayerShape, plan_layer, spans
+
+MIB = 2**20
+
+
+def bytes_held(shape: LayerShape, memory_bytes: int) -> int:
+    """What the schedule's own arithmetic says is held at once."""
+    plan = plan_layer(shape, memory_bytes)
+    work = plan.batch_pairs * plan.tile_rows * shape.cols * WORK_BYTES
+    return plan.tile_rows * shape.row_bytes + shape.kept_bytes + plan.pass_pairs * shape.pair_bytes + work
+
+
+def test_a_layer_that_fits_is_one_tile_and_all_pairs_at_once():
+    plan = plan_layer(LayerShape(4, 6, 64, 64, 64), 64 * MIB)
+    assert (plan.tile_rows, plan.pass_pairs, plan.batch_pairs) == (64, 6, 6)
+
+
+def test_a_layer_that_fits_alone_compares_few_pairs_at_a_time():
+    plan = plan_layer(LayerShape(4, 6, 512, 512, 256), 32 * MIB)
+    assert plan.tile_rows == 512
+    assert 1 <= plan.batch_pairs == plan.pass_pairs < 6
+
+
+def test_a_layer_that_does_not_fit_is_tiled():
+    plan = plan_layer(LayerShape(20, 190, 4096, 4096, 256), 1024 * MIB)
+    assert plan.tile_rows < 4096
+    assert plan.pass_pairs == 190
+
+
+@pytest.mark.parametrize("members", [2, 20, 300])
+@pytest.mark.parametrize(("rows", "cols"), [(64, 64), (4096, 4096), (128_000, 4096), (4096, 14_336), (32, 5)])
+def test_memory_stays_within_the_setting(members: int, rows: int, cols: int):
+    shape = LayerShape(members, members * (members - 1) // 2, rows, cols, min(rows, cols, 256))
+    assert bytes_held(shape, 8192 * MIB) <= 8192 * MIB
+
+
+def test_too_little_memory_means_the_smallest_steps():
+    plan = plan_layer(LayerShape(20, 190, 4096, 4096, 256), 1)
+    assert (plan.tile_rows, plan.pass_pairs, plan.batch_pairs) == (1, 1, 1)
+
+
+def test_a_layer_without_pairs_can_be_planned():
+    assert plan_layer(LayerShape(1, 0, 64, 64, 64), 64 * MIB).tile_rows == 64
+
+
+def test_spans_cover_without_overlap():
+    assert list(spans(10, 4)) == [(0, 4), (4, 8), (8, 10)]
+    assert list(spans(0, 4)) == []
