@@ -9,7 +9,7 @@ _COMPONENT_PARTS = (
 """Anywhere inside one component of a name."""
 
 _COMPONENTS = (
-    r"mel(_(basis|filters?|fb|scale|weights?))?", r"fbank", r"fb", r"filter_?bank", r"(hann_)?window", r"dct(_mat)?",
+    r"mel(w|_(basis|filters?|fb|scale|weights?))?", r"fbank", r"fb", r"filter_?bank", r"(hann_)?window", r"dct(_mat)?",
     r"wpe", r"embed_positions?", r"(\w+_)?pos(ition(al)?)?_?(emb|embed|embedding|encoding|enc|table)s?",
 )  # fmt: skip
 """A whole component of a name."""
