@@ -38,14 +38,13 @@ class GroupSums:
         return (self.squared > 0) & (self.left_squared > 0) & (self.reversed.left_squared > 0)
 
 
-def log_likelihood_ratio(sums: GroupSums, undecayed: Tensor) -> Tensor:
+def log_likelihood_ratio(sums: GroupSums) -> Tensor:
     """(pairs,) nats, positive where left is the likelier parent; 0 where nothing tells.
 
-    `undecayed` (pairs,) bool: nothing shrank there (a group is bit-identical, or the change is a merged adapter, which
-    leaves what it is added to as it is), so the slope is 1 instead of the likeliest one.
+    Where a group is bit-identical nothing shrank in that layer: its slope is 1 instead of the likeliest one.
     """
     telling = sums.telling
-    fixed = undecayed | (sums.squared == 0).any(1)
+    fixed = (sums.squared == 0).any(1)
     forward, reverse = (_log_likelihood(side, telling, fixed) for side in (sums, sums.reversed))
     return forward - reverse
 

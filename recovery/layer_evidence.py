@@ -117,8 +117,6 @@ def _judge(
 ) -> LayerVerdict:
     noise = rounding.noise(batch.left, batch.right)
     squared = squared_singular_values(batch.gram(members, sample))
-    ranks = rank(squared, noise, sample=sample)
-    adapter = 2 * ranks < sample.side
     streams = batch.row_sums(members), batch.col_sums(members)
     norm = members.row_squared.sum(1)
     return LayerVerdict(
@@ -127,7 +125,7 @@ def _judge(
         l2_squared=batch.sums.row_squared[batch.at].sum(1),
         norm_squared=(norm[batch.left] + norm[batch.right]) / 2,
         changed=batch.sums.changed[batch.at],
-        rank=ranks,
+        rank=rank(squared, noise, sample=sample),
         step_cost=step_cost(squared, noise, sample=sample),
-        direction=sum((log_likelihood_ratio(s, adapter) for s in streams), torch.zeros_like(noise.variance)),
+        direction=sum((log_likelihood_ratio(s) for s in streams), torch.zeros_like(noise.variance)),
     )

@@ -64,16 +64,20 @@ class RoundingProfile:
     across: Tensor  # (members, length) summed across the sampled lines
 
     def noise(self, left: Tensor, right: Tensor) -> Noise:
-        """Of the difference between members `left` and `right`, whose variances add.
+        """Of the difference between members `left` and `right`: that of the more coarsely stored one.
+
+        A child starts from its parent as it is stored, so only the child's own rounding is noise; it is seldom stored
+        more finely than its parent. Adding both would make two models of one coarse format dearer to link than a fine
+        and a coarse one, and tie a half-precision model's children to the full-precision original.
 
         A matrix of independent entries has no singular value above the root of its largest row's variance plus the
         root of its largest column's (Bandeira and van Handel 2016, up to terms that vanish with size); with equal
         variances this is noise_std * (sqrt(rows) + sqrt(cols)). Rounding is relative, so one column of outliers
         carries most of it, which the mean alone would take for a rank.
         """
-        line = (self.line[left] + self.line[right]).amax(1)
-        across = (self.across[left] + self.across[right]).amax(1)
-        variance = (self.mean[left] + self.mean[right]).clamp_min(SMALLEST_VARIANCE)
+        line = torch.maximum(self.line[left], self.line[right]).amax(1)
+        across = torch.maximum(self.across[left], self.across[right]).amax(1)
+        variance = torch.maximum(self.mean[left], self.mean[right]).clamp_min(SMALLEST_VARIANCE)
         return Noise(variance, (line.sqrt() + across.sqrt()) ** 2)
 
 

@@ -5,16 +5,14 @@ import torch
 from recovery.direction import GroupSums, log_likelihood_ratio
 from tests.support.plain_kin import log_likelihood
 
-FREE, FIXED = torch.tensor([False]), torch.tensor([True])
-
 
 def row_sums(u: np.ndarray, v: np.ndarray) -> GroupSums:
     x, r = torch.from_numpy(u), torch.from_numpy(v - u)
     return GroupSums((x * x).sum(1)[None], (x * r).sum(1)[None], (r * r).sum(1)[None], u.shape[1])
 
 
-def ratio(u: np.ndarray, v: np.ndarray, undecayed: torch.Tensor = FREE) -> float:
-    return log_likelihood_ratio(row_sums(u, v), undecayed).item()
+def ratio(u: np.ndarray, v: np.ndarray) -> float:
+    return log_likelihood_ratio(row_sums(u, v)).item()
 
 
 def step(
@@ -33,11 +31,10 @@ def test_the_parent_is_the_one_whose_slope_is_the_same_in_all_rows(seed: int, sh
     assert ratio(v, u) < -5
 
 
-@pytest.mark.parametrize("fixed", [False, True])
-def test_the_ratio_equals_that_of_the_plain_method(fixed: bool):
+def test_the_ratio_equals_that_of_the_plain_method():
     u, v = step(np.random.default_rng(1), 0.97)
-    expected = log_likelihood(u, v, fixed) - log_likelihood(v, u, fixed)
-    assert ratio(u, v, torch.tensor([fixed])) == pytest.approx(expected, rel=1e-6)
+    expected = log_likelihood(u, v, fixed=False) - log_likelihood(v, u, fixed=False)
+    assert ratio(u, v) == pytest.approx(expected, rel=1e-6)
 
 
 def test_exchanging_the_two_turns_the_sign_exactly():
@@ -49,7 +46,9 @@ def test_an_unchanged_row_fixes_the_slope_of_its_layer_at_one():
     u, v = step(np.random.default_rng(3), 1.0)
     v[4] = u[4]
     rest = np.arange(60) != 4
-    assert ratio(u, v) == pytest.approx(ratio(u[rest], v[rest], FIXED), rel=1e-12)
+    x, y = u[rest], v[rest]
+    expected = log_likelihood(x, y, fixed=True) - log_likelihood(y, x, fixed=True)
+    assert ratio(u, v) == pytest.approx(expected, rel=1e-9)
 
 
 def test_rows_that_are_zero_on_either_side_tell_nothing():
@@ -73,6 +72,5 @@ def test_pairs_of_a_batch_do_not_touch_each_other():
     pairs = [row_sums(*step(np.random.default_rng(seed), 0.9 + seed / 50)) for seed in range(4)]
     names = ("left_squared", "left_dot", "squared")
     together = GroupSums(*(torch.cat([getattr(p, n) for p in pairs]) for n in names), weights=50)
-    undecayed = torch.tensor([False, True, False, True])
-    alone = [log_likelihood_ratio(p, flag[None]) for p, flag in zip(pairs, undecayed, strict=True)]
-    torch.testing.assert_close(log_likelihood_ratio(together, undecayed), torch.cat(alone), rtol=1e-9, atol=0)
+    alone = [log_likelihood_ratio(p) for p in pairs]
+    torch.testing.assert_close(log_likelihood_ratio(together), torch.cat(alone), rtol=1e-9, atol=0)

@@ -18,26 +18,26 @@ def step_cost(u: Model, v: Model, roundoff_u: float, roundoff_v: float) -> float
     for layer in u:
         a, b = u[layer].astype(float), v[layer].astype(float)
         longer = max(a.shape)
-        noise = roundoff_u**2 * (a**2).mean() + roundoff_v**2 * (b**2).mean()
+        noise = max(roundoff_u**2 * (a**2).mean(), roundoff_v**2 * (b**2).mean())
         singular = np.linalg.svd(b - a, compute_uv=False)
         total += longer / 2 * np.log(singular**2 / longer + max(noise, SMALLEST_VARIANCE)).sum()
     return total
 
 
-def direction(u: Model, v: Model, undecayed: Mapping[str, bool]) -> float:
-    """log L(u -> v) - log L(v -> u) over rows plus columns; `undecayed`: layers whose slope is 1."""
+def direction(u: Model, v: Model) -> float:
+    """log L(u -> v) - log L(v -> u) over rows plus columns; slopes are 1 in layers with an unchanged group."""
     total = 0.0
     for layer in u:
         a, b = u[layer].astype(float), v[layer].astype(float)
         for x, y in ((a, b), (a.T, b.T)):
-            fixed = undecayed[layer] or bool((x == y).all(1).any())
+            fixed = bool((x == y).all(1).any())
             use = (x != y).any(1) & x.any(1) & y.any(1)
             if use.any():
-                total += log_likelihood(x[use], y[use], fixed) - log_likelihood(y[use], x[use], fixed)
+                total += log_likelihood(x[use], y[use], fixed=fixed) - log_likelihood(y[use], x[use], fixed=fixed)
     return total
 
 
-def log_likelihood(x: np.ndarray, y: np.ndarray, fixed: bool) -> float:
+def log_likelihood(x: np.ndarray, y: np.ndarray, *, fixed: bool) -> float:
     """Of y given x: y_g - s x_g has its own variance in every row g, s is one slope; by alternating both."""
     s = 1.0
     for _ in range(0 if fixed else 200):
@@ -46,13 +46,18 @@ def log_likelihood(x: np.ndarray, y: np.ndarray, fixed: bool) -> float:
     return -x.shape[1] / 2 * (np.log((x**2).sum(1)) + np.log(((y - s * x) ** 2).sum(1))).sum()
 
 
-def best_rooting(edges: Mapping[tuple[int, int], float]) -> tuple[set[tuple[int, int]], dict[int, float]]:
-    """Directed edges and root posterior of a tree whose edge (a, b) has log L(a -> b) - log L(b -> a)."""
+def best_rooting(
+    edges: Mapping[tuple[int, int], float], repetition: float
+) -> tuple[set[tuple[int, int]], dict[int, float]]:
+    """Directed edges and root posterior of a tree whose edge (a, b) has log L(a -> b) - log L(b -> a).
+
+    Evidence that is counted `repetition` times over is worth as much less.
+    """
     tree = nx.Graph(list(edges))
     ratio = {**edges, **{(b, a): -x for (a, b), x in edges.items()}}
     score = {r: sum(ratio[e] for e in nx.bfs_edges(tree, r)) / 2 for r in tree}
     best = max(score, key=lambda r: (score[r], -r))
-    mass = {r: np.exp(score[r] - score[best]) for r in score}
+    mass = {r: np.exp((score[r] - score[best]) / repetition) for r in score}
     return set(nx.bfs_edges(tree, best)), {r: m / sum(mass.values()) for r, m in mass.items()}
 
 
