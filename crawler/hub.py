@@ -157,7 +157,7 @@ def redirect_target(reply: Reply, path: str) -> URL:
 
 
 def _is_url_text(text: str) -> bool:
-    return text.isascii() and text.isprintable() and " " not in text
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def _endpoint_url(endpoint: str) -> URL:

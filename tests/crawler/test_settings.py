@@ -1,0 +1,22 @@
+"""Settings that make no sense are refused by name."""
+
+import pytest
+
+from crawler.settings import CrawlSettings, HubSettings
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (HubSettings, "connections", 0),
+        (HubSettings, "retries", -1),
+        (HubSettings, "timeout_s", 0.0),
+        (HubSettings, "backoff_s", float("nan")),
+        (HubSettings, "page_models", 0),
+        (CrawlSettings, "budget_weights", 0),
+        (CrawlSettings, "models_at_once", -5),
+    ],
+)
+def test_a_setting_out_of_range_is_named(kind, name, value):
+    with pytest.raises(ValueError, match=name):
+        kind(**{name: value})
