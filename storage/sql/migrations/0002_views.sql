@@ -3,7 +3,7 @@
 -- A row is one model whose weights were read, with its place in the Model Graph.
 CREATE VIEW models AS
 SELECT
-    l.repo_id, f.revision, l.hub_id, c.tree_id AS tree, p.repo_id AS parent, e.relation, e.confidence, m.depth, m.root_posterior,
+    l.repo_id, f.revision, l.hub_id, c.tree_id AS tree, p.repo_id AS parent, e.relation, e.confidence, e.evidence, m.depth, m.root_posterior,
     l.model_class, l.model_type, substr(pl.architecture, 1, 12) AS architecture, f.dtype, f.parameters, l.library, l.pipeline_tag,
     l.licence, l.tags, l.declared_bases, l.declared_relations, l.downloads, l.likes, l.gated, l.created_at, l.last_modified,
     f.weights_sha256, f.header_bytes, f.sampled_bytes, f.resolver_requests
@@ -28,6 +28,18 @@ JOIN store.member m ON m.hub_id = e.child_id
 JOIN (SELECT cluster_id, min(hub_id) AS tree_id FROM store.member GROUP BY cluster_id) t USING (cluster_id)
 LEFT JOIN store.pair q
     ON q.left_id = least(e.parent_id, e.child_id) AND q.right_id = greatest(e.parent_id, e.child_id);
+
+-- A row is one model and one of its ancestors, `depth` edges above it; depth 1 is the parent.
+CREATE VIEW ancestry AS
+WITH RECURSIVE up (child_id, ancestor_id, depth) AS (
+    SELECT child_id, parent_id, 1 FROM store.edge
+    UNION
+    SELECT up.child_id, e.parent_id, up.depth + 1 FROM up JOIN store.edge e ON e.child_id = up.ancestor_id
+)
+SELECT c.repo_id AS model, a.repo_id AS ancestor, up.depth
+FROM up
+JOIN store.listed c ON c.hub_id = up.child_id
+JOIN store.listed a ON a.hub_id = up.ancestor_id;
 
 -- A row is one edge over the runs in which it stood.
 CREATE VIEW edge_history AS
@@ -54,7 +66,7 @@ SELECT
 FROM store.pair q
 JOIN store.listed a ON a.hub_id = q.left_id
 JOIN store.listed b ON b.hub_id = q.right_id
-LEFT JOIN store.link k ON k.left_id = q.left_id AND k.right_id = q.right_id;
+LEFT JOIN store.link k ON least(k.left_id, k.right_id) = q.left_id AND greatest(k.left_id, k.right_id) = q.right_id;
 
 -- A row is one layer of one model; kurtosis is Eq. 3 of the MoTHer paper (a normal distribution has 3).
 CREATE VIEW moments AS
@@ -75,28 +87,22 @@ SELECT repo_id, revision, hub_id, stage, reason, detail, retry FROM store.skip;
 -- verdict: agrees (the recovered parent is declared), ancestor (a declared base is further up), kin (same tree, not above it),
 -- contradicts (the declared base is in the index, in another tree), unknown_base (it is not in the index), silent (nothing declared).
 CREATE VIEW card_audit AS
-WITH RECURSIVE up (child_id, ancestor_id) AS (
-    SELECT child_id, parent_id FROM store.edge
-    UNION
-    SELECT up.child_id, e.parent_id FROM up JOIN store.edge e ON e.child_id = up.ancestor_id
-),
-claim AS (
-    SELECT l.hub_id, unnest(l.declared_bases) AS base FROM store.listed l JOIN store.fingerprint f USING (hub_id)
+WITH claim AS (
+    SELECT l.hub_id, l.repo_id, unnest(l.declared_bases) AS base FROM store.listed l JOIN store.fingerprint f USING (hub_id)
 ),
 judged AS (
     SELECT
         k.hub_id,
         max(CASE
-            WHEN e.parent_id = b.hub_id THEN 5
-            WHEN u.ancestor_id IS NOT NULL THEN 4
+            WHEN u.depth = 1 THEN 5
+            WHEN u.depth > 1 THEN 4
             WHEN mb.cluster_id = mc.cluster_id THEN 3
             WHEN b.hub_id IS NOT NULL THEN 2
             ELSE 1
         END) AS rank
     FROM claim k
     LEFT JOIN (store.listed b JOIN store.fingerprint bf USING (hub_id)) ON b.repo_id = k.base
-    LEFT JOIN store.edge e ON e.child_id = k.hub_id
-    LEFT JOIN up u ON u.child_id = k.hub_id AND u.ancestor_id = b.hub_id
+    LEFT JOIN ancestry u ON u.model = k.repo_id AND u.ancestor = b.repo_id
     LEFT JOIN store.member mc ON mc.hub_id = k.hub_id
     LEFT JOIN store.member mb ON mb.hub_id = b.hub_id
     GROUP BY k.hub_id

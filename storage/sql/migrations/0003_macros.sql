@@ -24,7 +24,7 @@ CREATE MACRO siblings(m) AS TABLE
 SELECT l.repo_id AS model
 FROM store.edge e
 JOIN store.listed l ON l.hub_id = e.child_id
-WHERE e.parent_id = (SELECT x.parent_id FROM store.edge x JOIN store.listed y ON y.hub_id = x.child_id WHERE y.repo_id = m) AND l.repo_id <> m
+WHERE e.parent_id IN (SELECT x.parent_id FROM store.edge x JOIN store.listed y ON y.hub_id = x.child_id WHERE y.repo_id = m) AND l.repo_id <> m
 ORDER BY model;
 
 -- The nearest model that is, or is an ancestor of, both: (model), no row when they are in different trees.
@@ -47,9 +47,27 @@ path AS (
 )
 SELECT step, model FROM path ORDER BY step;
 
+-- All kin of a model: (model, rise, fall); the path goes up `rise` edges to the nearest common ancestor and down `fall` edges.
+CREATE MACRO relatives(m) AS TABLE
+WITH RECURSIVE up (hub_id, rise) AS (
+    SELECT hub_id, 0 FROM store.listed WHERE repo_id = m
+    UNION ALL
+    SELECT e.parent_id, (SELECT any_value(rise) FROM up) + 1 FROM store.edge e WHERE e.child_id IN (SELECT hub_id FROM up)
+),
+spread (hub_id, rise, fall) AS (
+    SELECT hub_id, rise, 0 FROM up
+    UNION ALL
+    SELECT e.child_id, s.rise, s.fall + 1 FROM spread s JOIN store.edge e ON e.parent_id = s.hub_id WHERE e.child_id NOT IN (SELECT hub_id FROM up)
+)
+SELECT l.repo_id AS model, spread.rise, spread.fall
+FROM spread
+JOIN store.listed l USING (hub_id)
+WHERE spread.rise + spread.fall > 0
+ORDER BY spread.rise + spread.fall, spread.rise DESC, model;
+
 -- All models of a model's tree: (model, parent, depth, relation, confidence).
 CREATE MACRO tree_of(m) AS TABLE
 SELECT x.repo_id AS model, x.parent, x.depth, x.relation, x.confidence
 FROM models x
-WHERE x.tree = (SELECT y.tree FROM models y WHERE y.repo_id = m)
+WHERE x.tree IN (SELECT y.tree FROM models y WHERE y.repo_id = m)
 ORDER BY x.depth, model;

@@ -1,0 +1,1 @@
+SELECT * FROM models ORDER BY tree, depth, repo_id

@@ -1,0 +1,1 @@
+SELECT repo_id, stage, reason, detail FROM skips ORDER BY repo_id LIMIT $most

@@ -1,0 +1,1 @@
+SELECT model, depth AS rise, 0 AS fall FROM ancestors($name)

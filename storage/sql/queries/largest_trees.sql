@@ -1,0 +1,1 @@
+SELECT * FROM trees ORDER BY models DESC, root, tree LIMIT $most

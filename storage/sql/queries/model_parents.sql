@@ -1,0 +1,1 @@
+SELECT repo_id, parent, tree FROM models

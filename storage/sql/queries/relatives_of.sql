@@ -1,0 +1,1 @@
+SELECT model, rise, fall FROM relatives($name)

@@ -1,0 +1,1 @@
+SELECT stage, reason, detail FROM skips WHERE repo_id = $name
