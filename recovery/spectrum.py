@@ -3,7 +3,7 @@
 A step is a matrix d whose rows (or columns) are independent draws of an unknown covariance. Its maximised negative
 log-likelihood is m/2 * log det(d d^T / m + n^2), m the longer side, n^2 the variance of the stored numbers' rounding,
 which keeps bit-identical layers and low rank finite. Singular values come from the float64 Gram matrix on the smaller
-side: what float64 loses there lies below what float32 weights can show.
+side: squaring loses those below 1e-8 of the largest, which is where float32's rounding lies.
 """
 
 import math

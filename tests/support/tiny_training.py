@@ -67,8 +67,11 @@ def pretrain(seed: int, *, steps: int = 2000, rate: float = 3e-3) -> Weights:
     return _weights(network)
 
 
-def fine_tune(parent: Weights, corpus: Corpus, *, seed: int, steps: int = 100, rate: float = 3e-4) -> Weights:
-    """A child by training all weights."""
+def fine_tune(parent: Weights, corpus: Corpus, *, seed: int, steps: int = 200, rate: float = 1e-3) -> Weights:
+    """A child by training all weights, by default until they have moved by some 5 %.
+
+    Of so few weights a much shorter step says too little about its direction for a test to rely on.
+    """
     network = _network(parent)
     _train(network, list(network.parameters()), corpus, seed=seed, steps=steps, rate=rate)
     return _weights(network)

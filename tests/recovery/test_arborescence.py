@@ -1,0 +1,118 @@
+import itertools
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from recovery.arborescence import minimum_arborescence
+
+Edges = list[tuple[int, int, float]]
+
+
+def columns(edges: Edges) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    table = np.array(edges, dtype=float).reshape(-1, 3)
+    return table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2]
+
+
+def random_edges(generator: np.random.Generator, nodes: int, count: int) -> Edges:
+    """Parallel edges, loops and ties included."""
+    ends = generator.integers(nodes, size=(count, 2)).tolist()
+    whole = generator.random() < 0.5
+    weights = generator.integers(-3, 4, size=count) if whole else generator.normal(size=count)
+    return [(a, b, float(w)) for (a, b), w in zip(ends, weights, strict=True)]
+
+
+def least_weight(nodes: int, edges: Edges, root: int | None) -> float | None:
+    """By trying every choice of one incoming edge for every node but a root."""
+    into = [[e for e in edges if e[1] == node and e[0] != node] for node in range(nodes)]
+    best = None
+    for start in range(nodes) if root is None else [root]:
+        for chosen in itertools.product(*(into[n] for n in range(nodes) if n != start)):
+            graph = nx.DiGraph([e[:2] for e in chosen])
+            graph.add_node(start)
+            if nx.is_arborescence(graph):
+                weight = sum(e[2] for e in chosen)
+                best = weight if best is None else min(best, weight)
+    return best
+
+
+def weight_of(nodes: int, edges: Edges, root: int | None = None) -> float | None:
+    """Of the arborescence found, checked to be one; None where there is said to be none."""
+    try:
+        found = minimum_arborescence(nodes, *columns(edges), root=root)
+    except ValueError:
+        return None
+    assert (found == -1).sum() == 1
+    assert root is None or found[root] == -1
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(nodes))
+    for node, edge in enumerate(found.tolist()):
+        if edge >= 0:
+            assert edges[edge][1] == node
+            graph.add_edge(*edges[edge][:2])
+    assert nx.is_arborescence(graph)
+    return sum(edges[e][2] for e in found.tolist() if e >= 0)
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_small_graphs_equal_brute_force(seed: int):
+    generator = np.random.default_rng(seed)
+    nodes = int(generator.integers(1, 6))
+    edges = random_edges(generator, nodes, int(generator.integers(0, 14)))
+    root = None if seed % 3 else int(generator.integers(nodes))
+    expected = least_weight(nodes, edges, root)
+    assert weight_of(nodes, edges, root) == (None if expected is None else pytest.approx(expected, abs=1e-9))
+
+
+@pytest.mark.parametrize("kind", ["random", "metric"])
+@pytest.mark.parametrize("nodes", [10, 30])
+def test_dense_graphs_equal_networkx(nodes: int, kind: str):
+    generator = np.random.default_rng(nodes)
+    points = generator.normal(size=(nodes, 5))
+    graph = nx.DiGraph()
+    for a, b in itertools.permutations(range(nodes), 2):
+        near = np.linalg.norm(points[a] - points[b]) + 1e-6 * generator.random()
+        graph.add_edge(a, b, weight=float(generator.random() if kind == "random" else near))
+    expected = nx.minimum_spanning_arborescence(graph).size("weight")
+    assert weight_of(nodes, list(graph.edges(data="weight"))) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_dense_metric_of_two_hundred_nodes_is_solved():
+    points = np.random.default_rng(0).normal(size=(200, 5))
+    edges = [(a, b, float(np.linalg.norm(points[a] - points[b]))) for a, b in itertools.permutations(range(200), 2)]
+    # With symmetric weights the arborescence weighs what the undirected spanning tree does.
+    undirected = nx.Graph()
+    undirected.add_weighted_edges_from(edges)
+    assert weight_of(200, edges) == pytest.approx(nx.minimum_spanning_tree(undirected).size("weight"))
+
+
+def test_nested_cycles_are_opened_where_they_are_entered():
+    edges = [(0, 1, 1.0), (1, 0, 1.0), (1, 2, 1.0), (2, 1, 0.5), (2, 3, 1.0), (3, 0, 0.5), (4, 3, 100.0)]
+    assert weight_of(5, edges, root=4) == least_weight(5, edges, 4)
+
+
+def test_the_caller_s_weights_stay_as_they_are():
+    tail, head, weight = columns([(0, 1, 2.0), (1, 0, 1.0), (1, 2, 3.0), (2, 1, 0.0)])
+    before = weight.copy()
+    minimum_arborescence(3, tail, head, weight)
+    np.testing.assert_array_equal(weight, before)
+
+
+def test_among_equal_edges_the_first_is_chosen():
+    assert minimum_arborescence(2, *columns([(0, 1, 1.0), (0, 1, 1.0)])).tolist() == [-1, 0]
+
+
+def test_one_node_needs_no_edge():
+    assert minimum_arborescence(1, *columns([])).tolist() == [-1]
+
+
+def test_a_node_out_of_reach_is_an_error():
+    with pytest.raises(ValueError, match="no arborescence"):
+        minimum_arborescence(3, *columns([(0, 1, 1.0), (1, 0, 1.0)]))
+    with pytest.raises(ValueError, match="no arborescence"):
+        minimum_arborescence(2, *columns([(0, 1, 1.0)]), root=1)
+
+
+def test_a_weight_that_is_no_finite_number_is_an_error():
+    with pytest.raises(ValueError, match="finite"):
+        minimum_arborescence(2, *columns([(0, 1, np.nan)]))

@@ -1,0 +1,191 @@
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+
+from recovery.evidence import FingerprintSource, gather, shared_layers
+from recovery.settings import EvidenceSettings
+from storage.errors import ModelUnreadable, UsageError
+from storage.types import UNIT_ROUNDOFF, ClusterEvidence, Pairs, SamplePlan
+from tests.support.memory_source import MemorySource, all_pairs
+from tests.support.plain_kin import direction, step_cost
+
+SHAPES = {"down": (40, 90), "square": (32, 32), "up": (90, 40)}
+Weights = dict[str, np.ndarray]
+
+
+def root(seed: int = 0) -> Weights:
+    generator = np.random.default_rng(seed)
+    return {name: generator.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
+
+
+def child(parent: Weights, seed: int, size: float = 0.01) -> Weights:
+    """A step whose rows and columns move by very different amounts."""
+    generator = np.random.default_rng(seed)
+    return {
+        name: (
+            0.99 * w + size * np.outer(*(generator.lognormal(size=n) for n in w.shape)) * generator.normal(size=w.shape)
+        ).astype(np.float32)
+        for name, w in parent.items()
+    }
+
+
+def rounded(model: Weights, grid: torch.dtype = torch.bfloat16) -> Weights:
+    return {name: torch.from_numpy(w).to(grid).float().numpy() for name, w in model.items()}
+
+
+@pytest.fixture
+def family() -> list[Weights]:
+    first = root()
+    second = child(first, 1)
+    return [first, second, child(first, 2, 0.1), child(second, 3, 1e-4), rounded(second)]
+
+
+def evidence_of(
+    models: list[Weights], *, memory_bytes: int = 2**30, spectrum_rows: int = 256, dtypes: str = ""
+) -> ClusterEvidence:
+    formats = dtypes.split() or ["F32"] * len(models)
+    sources = [MemorySource(m, d) for m, d in zip(models, formats, strict=True)]
+    settings = EvidenceSettings(memory_bytes=memory_bytes, spectrum_rows=spectrum_rows)
+    return gather(sources, all_pairs(len(models)), settings)
+
+
+def assert_same(a: ClusterEvidence, b: ClusterEvidence):
+    for part in ("pairs", "moments"):
+        for field in fields(getattr(a, part)):
+            x, y = (getattr(getattr(e, part), field.name) for e in (a, b))
+            if field.name == "layers":
+                assert x == y
+            else:
+                np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-7, err_msg=field.name)
+
+
+def test_pairs_equal_the_plain_method(family: list[Weights]):
+    pairs = evidence_of(family, dtypes="F32 F32 F32 F32 BF16").pairs
+    roundoff = [UNIT_ROUNDOFF["F32"]] * 4 + [UNIT_ROUNDOFF["BF16"]]
+    for row, (a, b) in enumerate(zip(pairs.left, pairs.right, strict=True)):
+        u, v = family[a], family[b]
+        assert pairs.step_cost[row] == pytest.approx(step_cost(u, v, roundoff[a], roundoff[b]), rel=1e-6)
+        assert pairs.direction[row] == pytest.approx(direction(u, v), rel=1e-6, abs=1e-6)
+
+
+def test_distances_are_summed_and_maximised_over_layers(family: list[Weights]):
+    pairs = evidence_of(family[:2]).pairs
+    u, v = (np.concatenate([w.ravel() for w in m.values()]).astype(float) for m in family[:2])
+    scaled = [
+        (a - a.min()) / (a.max() - a.min()) - (b - b.min()) / (b.max() - b.min())
+        for a, b in zip(family[0].values(), family[1].values(), strict=True)
+    ]
+    assert pairs.l1[0] == pytest.approx(abs(v - u).sum())
+    assert pairs.l2_squared[0] == pytest.approx(((v - u) ** 2).sum())
+    assert pairs.norm_squared[0] == pytest.approx((u @ u + v @ v) / 2)
+    assert pairs.changed_share[0] == (u != v).mean()
+    assert pairs.l_ft[0] == pytest.approx(max(abs(d).max() for d in scaled), rel=1e-6)
+    assert (pairs.l_lora[0], pairs.l_lora_sum[0]) == (40, 112)
+
+
+@pytest.mark.parametrize("spectrum_rows", [256, 13])
+@pytest.mark.parametrize("memory_bytes", [1, 40_000, 120_000, 400_000])
+def test_tiles_give_the_same_evidence_as_the_whole(family: list[Weights], memory_bytes: int, spectrum_rows: int):
+    whole = evidence_of(family, spectrum_rows=spectrum_rows)
+    assert_same(evidence_of(family, spectrum_rows=spectrum_rows, memory_bytes=memory_bytes), whole)
+
+
+def test_every_layer_of_every_member_is_read_once(family: list[Weights]):
+    sources = [MemorySource(m) for m in family]
+    gather(sources, all_pairs(5), EvidenceSettings())
+    for source in sources:
+        assert source.reads == [("down", 0, 40), ("square", 0, 32), ("up", 0, 90)]
+
+
+def test_bytes_are_counted_once_in_the_stored_format(family: list[Weights]):
+    weights = sum(rows * cols for rows, cols in SHAPES.values())
+    found = evidence_of(family[:2], dtypes="F32 BF16", memory_bytes=1)
+    assert found.bytes_read == weights * (4 + 2)
+
+
+def test_only_wanted_pairs_are_compared(family: list[Weights]):
+    pairs = Pairs(np.array([0, 1]), np.array([3, 2]), np.zeros(2))
+    sources = [MemorySource(m) for m in family]
+    found, every = gather(sources, pairs, EvidenceSettings()).pairs, evidence_of(family).pairs
+    rows = [2, 4]  # (0, 3) and (1, 2) among all pairs of five
+    np.testing.assert_allclose(found.direction, every.direction[rows])
+
+
+def test_identical_weights_are_told_whatever_their_stored_format(family: list[Weights]):
+    half = rounded(family[0])
+    pairs = evidence_of([half, half, family[0]], dtypes="F32 BF16 F32").pairs
+    assert pairs.identical.tolist() == [True, False, False]
+    assert pairs.cast.tolist() == [0, -1, -1]
+    assert pairs.direction[0] == 0
+
+
+def test_a_merged_adapter_is_of_low_rank(family: list[Weights]):
+    generator = np.random.default_rng(0)
+    factors = generator.normal(size=(32, 3)), generator.normal(size=(3, 32))
+    adapted = {**family[0], "square": (family[0]["square"] + 0.05 * factors[0] @ factors[1]).astype(np.float32)}
+    pairs = evidence_of([family[0], adapted, family[1]]).pairs
+    assert pairs.low_rank.tolist() == [True, False, False]
+    assert (pairs.l_lora[0], pairs.l_lora_sum[0]) == (3, 3)
+
+
+def test_a_change_that_rounding_could_have_made_is_of_no_low_rank(family: list[Weights]):
+    pairs = evidence_of([family[0], rounded(family[0])], dtypes="F32 BF16").pairs
+    assert (pairs.l_lora[0], pairs.low_rank[0], pairs.cast[0]) == (0, False, 1)
+
+
+def test_layers_that_not_all_members_share_are_left_out(family: list[Weights]):
+    other = {"up": family[1]["up"], "square": np.ones((32, 31), dtype=np.float32), "head": family[1]["down"]}
+    sources = [MemorySource(family[0]), MemorySource(other)]
+    assert [layer.name for layer in shared_layers(sources)] == ["up"]
+    assert gather(sources, all_pairs(2), EvidenceSettings()).moments.layers == ("up",)
+
+
+def test_models_that_share_nothing_cannot_be_compared():
+    sources = [MemorySource({"a": np.ones((4, 4))}), MemorySource({"b": np.ones((4, 4))})]
+    with pytest.raises(UsageError, match="share no layer"):
+        gather(sources, all_pairs(2), EvidenceSettings())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_weight_that_is_no_finite_number_makes_its_model_unreadable(family: list[Weights], value: float):
+    family[1]["square"][3, 5] = value
+    with pytest.raises(ModelUnreadable, match="tensor square of member 1") as caught:
+        evidence_of(family)
+    assert caught.value.reason == "non_finite_weights"
+
+
+def test_a_source_s_own_failure_passes_untouched(family: list[Weights]):
+    failure = ModelUnreadable("truncated", "the file ends early", retry=True)
+
+    class Failing(MemorySource):
+        def read(self, name: str, start: int, stop: int) -> np.ndarray:  # noqa: ARG002 - the protocol's names
+            raise failure
+
+    with pytest.raises(ModelUnreadable) as caught:
+        gather([MemorySource(family[0]), Failing(family[1])], all_pairs(2), EvidenceSettings())
+    assert caught.value is failure
+
+
+def test_a_single_member_is_measured(family: list[Weights]):
+    found = evidence_of(family[:1], memory_bytes=2000)
+    assert len(found.pairs.left) == 0
+    assert found.moments.count.tolist() == [[3600, 1024, 3600]]
+    assert found.moments.kurtosis.shape == (1, 3)
+
+
+def test_a_fingerprint_is_compared_like_the_weights_it_was_taken_from(family: list[Weights]):
+    names, rows = ("down", "up"), {"down": (4, 12), "up": (0, 16)}
+    plan = SamplePlan(
+        "key", 0, 1, "plan", names,
+        row_start=np.array([4, 0]), row_count=np.array([8, 16]),
+        tensor_rows=np.array([40, 90]), cols=np.array([90, 40]),
+    )  # fmt: skip
+    cuts = [{name: model[name][slice(*rows[name])] for name in names} for model in family]
+    values = [np.concatenate([w.ravel() for w in cut.values()]) for cut in cuts]
+    sources = [FingerprintSource(v, plan, dtype="BF16") for v in values]
+    found = gather(sources, all_pairs(5), EvidenceSettings(memory_bytes=30_000))
+    assert_same(found, evidence_of(cuts, dtypes="BF16 " * 5))
+    assert found.bytes_read == 5 * 2 * plan.weights
+    assert [t.spec.end for t in sources[0].tensors.values()] == [2 * 8 * 90, 2 * plan.weights]
