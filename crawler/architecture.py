@@ -36,6 +36,7 @@ _Named = list[tuple[str, bool]]  # canonical name and whether in the key, one en
 
 _MATRIX_DIMENSIONS = 2
 _MAX_NAME_CHARS = 512
+_MAX_NAME_PARTS = 32
 _MAX_NUMBERS = 6  # nested block numbers looked at in one name; real ones nest four deep
 _MAX_NUMBER_DIGITS = 6
 
@@ -67,8 +68,9 @@ def describe(specs: Sequence[TensorSpec], *, adapter: bool = False) -> Architect
     """The architecture of a model from all its tensors, in any order and over any number of files.
 
     Comparable are tensors of a floating format with two or more dimensions, seen as shape[0] x rest, both sides at
-    least 16 (an adapter's: any), fixed tables aside. `adapter` says that the weights are factors to be added to some
-    other model, which makes the key one that only adapters have. The dtype is no part of the key.
+    least 16 (an adapter's: any). Fixed tables are not, nor are absurd names (over 512 characters, over 32 parts).
+    `adapter` says that the weights are factors to be added to some other model, which makes the key one that only
+    adapters have. The dtype is no part of the key.
 
     Raises `ModelUnreadable` when no tensor is comparable, or names are ambiguous.
     """
@@ -96,9 +98,10 @@ def _as_matrix(spec: TensorSpec, *, min_side: int) -> _Matrix | None:
     if len(spec.shape) < _MATRIX_DIMENSIONS:
         return None
     rows, cols = spec.shape[0], math.prod(spec.shape[1:])
-    if min(rows, cols) < min_side or is_fixed_table(spec.name):
+    path = tuple(spec.name.split("."))
+    if min(rows, cols) < min_side or len(path) > _MAX_NAME_PARTS or is_fixed_table(spec.name):
         return None
-    return _Matrix(tuple(spec.name.split(".")), rows, cols, spec)
+    return _Matrix(path, rows, cols, spec)
 
 
 def _canonical(matrices: Sequence[_Matrix]) -> list[ComparableTensor]:

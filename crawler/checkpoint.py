@@ -19,8 +19,8 @@ from storage.types import Architecture, TensorSpec
 FIRST_READ_BYTES = 32 * 2**10
 """What is read of a file before its header's length is known; most headers are shorter."""
 
-MAX_HEADERS_BYTES = 128 * 2**20
-"""Headers of all files of a model together: twice those of the largest models known."""
+MAX_HEADERS_BYTES = 96 * 2**20
+"""Headers of all files of a model together; half a million tensors, the most known, take some 75 MB."""
 
 _FILES_AT_ONCE = 16
 

@@ -2,11 +2,11 @@
 
 import re
 
-_COMPONENT_PARTS = (
+_ANYWHERE = (
     "inv_freq", "freqs_cis", "rotary", "sinusoid", "sin_cached", "cos_cached", "position_ids", "relative_position",
     "attn_mask", "attention_mask", "causal_mask", "masked_bias", "stft",
 )  # fmt: skip
-"""Anywhere inside one component of a name."""
+"""Anywhere in a name."""
 
 _COMPONENTS = (
     r"mel(w|_(basis|filters?|fb|scale|weights?))?", r"fbank", r"fb", r"filter_?bank", r"(hann_)?window", r"dct(_mat)?",
@@ -14,9 +14,7 @@ _COMPONENTS = (
 )  # fmt: skip
 """A whole component of a name."""
 
-_FIXED_TABLE = re.compile(
-    rf"(^|\.)([^.]*({'|'.join(_COMPONENT_PARTS)})[^.]*|{'|'.join(_COMPONENTS)})(\.|$)", re.ASCII | re.IGNORECASE
-)
+_FIXED_TABLE = re.compile(rf"{'|'.join(_ANYWHERE)}|(^|\.)({'|'.join(_COMPONENTS)})(\.|$)", re.ASCII | re.IGNORECASE)
 
 
 def is_fixed_table(name: str) -> bool:
