@@ -21,7 +21,7 @@ class Scale:
         """Min-max scaled `weights` (pairs, rows, cols) of each pair's `member` (pairs,); 0 where all are equal."""
         low, width = self.low[member], self.high[member] - self.low[member]
         width = torch.where(width > 0, width, torch.inf)
-        return (weights - low[:, None, None]) / width[:, None, None]
+        return (weights - low[:, None, None]).div_(width[:, None, None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +43,18 @@ def tile_distances(tile: Tensor, left: Tensor, right: Tensor, *, scale: Scale) -
     Everything but `l_ft`, whose tiles combine by their maximum, adds up over tiles of the same layer.
     """
     u, v = tile[left].to(torch.float64), tile[right].to(torch.float64)
-    r = v - u
-    dot, squared = u * r, r * r
-    scaled = (scale.apply(v, right) - scale.apply(u, left)).abs_()
-    return TileDistances(
-        l_ft=scaled.amax((1, 2)),
-        l1=r.abs().sum((1, 2)),
-        changed=torch.count_nonzero(r, (1, 2)).to(torch.float64),
-        row_dot=dot.sum(2),
-        row_squared=squared.sum(2),
-        col_dot=dot.sum(1),
-        col_squared=squared.sum(1),
-    )
+    l_ft = _largest(scale.apply(v, right).sub_(scale.apply(u, left)))
+    # From here on in place: memory touched for the first time costs more than the arithmetic on it.
+    r = v.sub_(u)
+    changed = torch.count_nonzero(r, (1, 2)).to(torch.float64)
+    l1 = r.abs().sum((1, 2))
+    dot = u.mul_(r)
+    squared = r.square_()
+    return TileDistances(l_ft, l1, changed, dot.sum(2), squared.sum(2), dot.sum(1), squared.sum(1))
+
+
+def _largest(scaled: Tensor) -> Tensor:
+    return torch.maximum(scaled.amax((1, 2)), -scaled.amin((1, 2)))
 
 
 def difference(weights: Tensor, left: Tensor, right: Tensor) -> Tensor:

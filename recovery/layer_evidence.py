@@ -60,25 +60,29 @@ class LayerComparison:
         # A layer without pairs still makes one pass, for the moments.
         for first, last in spans(len(self.left), self.schedule.pass_pairs) if len(self.left) else [(0, 0)]:
             sums = PairSums.empty(last - first, sample, tiles.device)
-            for start, tile in tiles:
+            for start, block in self._blocks():
                 if first == 0:
-                    members.add(start, tile, sample=sample, scale=scale)
-                    casts.see_members(tile)
-                self._add_pairs(sums, start, tile, pairs=(first, last), scale=scale)
-                casts.see_pairs(tile, first, last)
+                    members.add(start, block, sample=sample, scale=scale)
+                    casts.see_members(block)
+                self._add_pairs(sums, start, block, pairs=(first, last), scale=scale)
+                casts.see_pairs(block, first, last)
             verdicts += self._conclude(sums, members, first, last)
         return members.moments, verdicts
+
+    def _blocks(self) -> Iterator[tuple[int, Tensor]]:
+        for start, tile in self.tiles:
+            for begin, end in spans(tile.shape[1], self.schedule.block_rows):
+                yield start + begin, tile[:, begin:end]
 
     def _add_pairs(self, sums: PairSums, start: int, tile: Tensor, *, pairs: tuple[int, int], scale: Scale) -> None:
         first, last = pairs
         sample = self.tiles.sample
-        columns = None if sample.along_rows else tile[:, :, sample.lines]
         for begin, end in spans(last - first, self.schedule.batch_pairs):
             at = slice(begin, end)
             left, right = self.left[first:last][at], self.right[first:last][at]
             sums.add(at, start, tile_distances(tile, left, right, scale=scale))
-            if columns is not None:
-                sums.gram[at] += gram(difference(columns, left, right).mT)
+            if not sample.along_rows:
+                sums.gram[at] += gram(difference(tile, left, right)[:, :, sample.lines].mT)
 
     def _conclude(self, sums: PairSums, members: MemberSums, first: int, last: int) -> Iterator[LayerVerdict]:
         rounding = rounding_profile(members.row_squared, members.col_squared, self.roundoff, sample=self.tiles.sample)

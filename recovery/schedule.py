@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 WEIGHT_BYTES = 4
-WORK_BYTES = 48
-"""Held per weight of a pair under comparison: two float64 operands, their difference and three float64 temporaries."""
+WORK_BYTES = 56
+"""Held per weight under comparison: two float32 and four float64 matrices of a pair, and what reductions hold."""
+BLOCK_WEIGHTS = 2**18
+"""Weights of one pair, or of several small ones, compared at once: temporaries of 2 MiB, which are reused, not mapped
+anew; with whole layers of 1024 x 1024 the same work took more than twice the time.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,36 +23,37 @@ class LayerShape:
     order: int
 
     @property
-    def pair_bytes(self) -> int:
-        """Kept per pair until its layer is complete: three float64 sums per row and column, the Gram matrix twice."""
-        return 24 * (self.rows + self.cols) + 16 * self.order**2
-
-    @property
     def along_rows(self) -> bool:
-        """Whether spectra are taken from rows, which are kept apart, or from columns, which are copied tile by tile."""
+        """Whether spectra are taken from rows, which are kept apart, or from columns."""
         return self.rows <= self.cols
 
     @property
+    def pair_bytes(self) -> int:
+        """Kept per pair until its layer is complete: two float64 sums per row and column, and the Gram matrix."""
+        return 16 * (self.rows + self.cols) + (0 if self.along_rows else 8 * self.order**2)
+
+    @property
     def kept_bytes(self) -> int:
-        """Rows kept for the spectrum."""
-        return self.members * self.order * self.cols * WEIGHT_BYTES if self.along_rows else 0
+        """Kept per layer: sums of squares of every member's rows and columns, and the rows for the spectrum."""
+        lines = self.order * self.cols * WEIGHT_BYTES if self.along_rows else 0
+        return self.members * (8 * (self.rows + self.cols) + lines)
 
     @property
     def row_bytes(self) -> int:
-        """One row of all members with its columns for the spectrum."""
-        copied = 0 if self.along_rows else self.order
-        return self.members * (self.cols + copied) * WEIGHT_BYTES
+        """One row of all members, and of one as its source hands it over."""
+        return (self.members + 1) * self.cols * WEIGHT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class LayerSchedule:
-    """Rows per tile, pairs per pass over the tiles, and pairs compared at once.
+    """Rows per tile and per block of a tile, pairs per pass over the tiles, and pairs compared at once.
 
     A layer of one tile is read once whatever the passes; a layer of several is read once for its range and once for
     every pass, since no pair's spread can be known before the last row has been seen.
     """
 
     tile_rows: int
+    block_rows: int
     pass_pairs: int
     batch_pairs: int
 
@@ -56,19 +61,26 @@ class LayerSchedule:
 def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
     """The schedule of the fewest reads whose layer, sums and work together stay within `memory_bytes`.
 
-    Kept beside the layer are the rows its spectrum is sampled from, where these are the shorter lines. One row of every
-    member, one pair's sums and those rows must fit: below that the smallest steps are taken and the bound is exceeded.
+    One row of every member, one pair's sums, what is kept of the layer, and the work on one block must fit: below that
+    the smallest steps are taken and the bound is exceeded.
     """
-    whole = shape.rows * shape.row_bytes + shape.kept_bytes
-    work = shape.cols * WORK_BYTES
-    per_pair = shape.rows * work + shape.pair_bytes
-    if whole + per_pair <= memory_bytes:
-        batch = max(1, min(shape.pairs, (memory_bytes - whole) // per_pair))
-        return LayerSchedule(shape.rows, batch, batch)
-    free = memory_bytes - shape.kept_bytes
+    block_rows = max(1, min(shape.rows, BLOCK_WEIGHTS // shape.cols))
+    batch = max(1, min(shape.pairs, BLOCK_WEIGHTS // (block_rows * shape.cols)))
+    free = memory_bytes - work_bytes(shape) - shape.kept_bytes
+    whole = shape.rows * shape.row_bytes
+    if whole + shape.pair_bytes <= free:
+        passes = max(1, min(shape.pairs, (free - whole) // shape.pair_bytes))
+        return LayerSchedule(shape.rows, block_rows, passes, min(batch, passes))
     passes = max(1, min(shape.pairs, free // 2 // shape.pair_bytes))
-    free -= passes * shape.pair_bytes
-    return LayerSchedule(min(shape.rows, max(1, free // (shape.row_bytes + work))), passes, 1)
+    tile_rows = max(1, min(shape.rows, (free - passes * shape.pair_bytes) // shape.row_bytes))
+    return LayerSchedule(tile_rows, min(block_rows, tile_rows), passes, min(batch, passes))
+
+
+def work_bytes(shape: LayerShape) -> int:
+    """What the steps take: a block under comparison, a pair's sampled lines, and its Gram matrix at its spectrum."""
+    longer = max(shape.rows, shape.cols)
+    block = max(BLOCK_WEIGHTS, shape.cols)
+    return block * WORK_BYTES + 24 * shape.order * longer + 32 * shape.order**2
 
 
 def spans(total: int, step: int) -> Iterator[tuple[int, int]]:

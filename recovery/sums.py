@@ -1,7 +1,6 @@
 """What adds up over the tiles of one layer, for its members and for its pairs."""
 
 from dataclasses import dataclass
-from functools import reduce
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ class MemberSums:
     row_squared: Tensor  # (members, rows)
     col_squared: Tensor  # (members, cols)
     lines: Tensor  # (members, order, cols) float32: rows for the spectrum; no rows where it is taken from columns
-    seen: list[LayerMoments]  # of each tile
+    seen: list[LayerMoments]  # of all tiles so far, merged; empty before the first
 
     @classmethod
     def empty(cls, members: int, sample: SpectrumSample, device: str) -> "MemberSums":
@@ -41,12 +40,13 @@ class MemberSums:
         if sample.along_rows:
             inside = (sample.lines >= start) & (sample.lines < stop)
             self.lines[:, inside] = tile[:, sample.lines[inside] - start]
-        self.seen.append(measure(tile, scale.low, scale.high))
+        moments = measure(tile, scale.low, scale.high)
+        self.seen[:] = [merge(self.seen[0], moments) if self.seen else moments]
 
     @property
     def moments(self) -> LayerMoments:
         """Of all tiles together."""
-        return reduce(merge, self.seen)
+        return self.seen[0]
 
 
 @dataclass(frozen=True, slots=True)

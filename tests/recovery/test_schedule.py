@@ -1,6 +1,6 @@
 import pytest
 
-from recovery.schedule import WORK_BYTES, LayerShape, plan_layer, spans
+from recovery.schedule import WORK_BYTES, LayerShape, plan_layer, spans, work_bytes
 
 MIB = 2**20
 
@@ -8,19 +8,19 @@ MIB = 2**20
 def bytes_held(shape: LayerShape, memory_bytes: int) -> int:
     """What the schedule's own arithmetic says is held at once."""
     plan = plan_layer(shape, memory_bytes)
-    work = plan.batch_pairs * plan.tile_rows * shape.cols * WORK_BYTES
-    return plan.tile_rows * shape.row_bytes + shape.kept_bytes + plan.pass_pairs * shape.pair_bytes + work
+    assert plan.batch_pairs * plan.block_rows * shape.cols * WORK_BYTES <= work_bytes(shape)
+    return plan.tile_rows * shape.row_bytes + shape.kept_bytes + plan.pass_pairs * shape.pair_bytes + work_bytes(shape)
 
 
 def test_a_layer_that_fits_is_one_tile_and_all_pairs_at_once():
     plan = plan_layer(LayerShape(4, 6, 64, 64, 64), 64 * MIB)
-    assert (plan.tile_rows, plan.pass_pairs, plan.batch_pairs) == (64, 6, 6)
+    assert (plan.tile_rows, plan.block_rows, plan.pass_pairs, plan.batch_pairs) == (64, 64, 6, 6)
 
 
-def test_a_layer_that_fits_alone_compares_few_pairs_at_a_time():
-    plan = plan_layer(LayerShape(4, 6, 512, 512, 256), 32 * MIB)
-    assert plan.tile_rows == 512
-    assert 1 <= plan.batch_pairs == plan.pass_pairs < 6
+def test_large_layers_are_compared_in_blocks_and_small_ones_many_pairs_at_a_time():
+    large, small = LayerShape(4, 6, 2048, 2048, 256), LayerShape(40, 780, 64, 64, 64)
+    assert (plan_layer(large, 512 * MIB).block_rows, plan_layer(large, 512 * MIB).batch_pairs) == (128, 1)
+    assert (plan_layer(small, 512 * MIB).block_rows, plan_layer(small, 512 * MIB).batch_pairs) == (64, 64)
 
 
 def test_a_layer_that_does_not_fit_is_tiled():
@@ -38,7 +38,7 @@ def test_memory_stays_within_the_setting(members: int, rows: int, cols: int):
 
 def test_too_little_memory_means_the_smallest_steps():
     plan = plan_layer(LayerShape(20, 190, 4096, 4096, 256), 1)
-    assert (plan.tile_rows, plan.pass_pairs, plan.batch_pairs) == (1, 1, 1)
+    assert (plan.tile_rows, plan.block_rows, plan.pass_pairs, plan.batch_pairs) == (1, 1, 1, 1)
 
 
 def test_a_layer_without_pairs_can_be_planned():
