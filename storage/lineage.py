@@ -247,6 +247,12 @@ def card_verdicts(database: Database, names: Sequence[str]) -> list[CardVerdict]
     return [CardVerdict(*row) for row in database.rows("card_verdicts", names=list(names))]
 
 
+def weight_files(database: Database, name: str) -> list[str]:
+    """The files of a model, by the listing, that its weights can be read from; empty for an unknown name."""
+    found = database.value("weight_files", name=name)
+    return [] if found is None else [str(file) for file in found]
+
+
 def skipped_models(database: Database, *, most: int) -> list[SkippedModel]:
     """Models that were left out, by name, at most so many."""
     return [SkippedModel(*row) for row in database.rows("all_skips", most=most)]

@@ -78,7 +78,8 @@ def select(
         except duckdb.OutOfMemoryException as error:
             raise QueryRefused(f"the query needs more than {memory_limit} of memory: select or group less") from error
         except (duckdb.Error, UnicodeError) as error:
-            raise QueryRefused(f"the query was refused: {error}") from error
+            reason = str(error).split("\n\nLINE")[0]  # without DuckDB's drawing of the place
+            raise QueryRefused(f"the query was refused: {reason}") from error
 
 
 @contextmanager

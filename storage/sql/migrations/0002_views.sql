@@ -85,7 +85,8 @@ SELECT repo_id, revision, hub_id, stage, reason, detail, retry FROM store.skip;
 
 -- A row is one model that was read and what its card says about its parent beside what the weights say.
 -- verdict: agrees (the recovered parent is declared), ancestor (a declared base is further up), kin (same tree, not above it),
--- contradicts (the declared base is in the index, in another tree), unknown_base (it is not in the index), silent (nothing declared).
+-- contradicts (the declared base is in the index, in another tree), unknown_base (it is not in the index),
+-- itself (it names its own model), silent (nothing declared).
 CREATE VIEW card_audit AS
 WITH claim AS (
     SELECT l.hub_id, l.repo_id, unnest(l.declared_bases) AS base FROM store.listed l JOIN store.fingerprint f USING (hub_id)
@@ -94,6 +95,7 @@ judged AS (
     SELECT
         k.hub_id,
         max(CASE
+            WHEN b.hub_id = k.hub_id THEN 0
             WHEN u.depth = 1 THEN 5
             WHEN u.depth > 1 THEN 4
             WHEN mb.cluster_id = mc.cluster_id THEN 3
@@ -109,6 +111,6 @@ judged AS (
 )
 SELECT
     m.repo_id, m.declared_bases AS declared, m.parent AS recovered, m.relation, m.confidence,
-    CASE j.rank WHEN 5 THEN 'agrees' WHEN 4 THEN 'ancestor' WHEN 3 THEN 'kin' WHEN 2 THEN 'contradicts' WHEN 1 THEN 'unknown_base' ELSE 'silent' END AS verdict
+    CASE j.rank WHEN 5 THEN 'agrees' WHEN 4 THEN 'ancestor' WHEN 3 THEN 'kin' WHEN 2 THEN 'contradicts' WHEN 1 THEN 'unknown_base' WHEN 0 THEN 'itself' ELSE 'silent' END AS verdict
 FROM models m
 LEFT JOIN judged j USING (hub_id);

@@ -1,0 +1,134 @@
+"""Values as a person reads them: tables and trees drawn with rich.
+
+Nothing of foreign origin is parsed as markup or printed with characters that could drive a terminal.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from modelkin.cli.printable import plain
+from recovery.evaluation import Scores
+from storage.lineage import CardVerdict, ModelNode
+
+WIDE_COLUMNS = 250
+"""Width of what goes into a file or a pipe, where no terminal says it."""
+
+VERDICT_WORDS = {
+    "ancestor": "card names an ancestor, not the parent",
+    "kin": "card names a relative, not the parent",
+    "contradicts": "card names a model of another tree",
+    "unknown_base": "card names a model that is not in the index",
+    "itself": "card names the model itself",
+}
+"""What each verdict on a card that disagrees with the weights means."""
+
+
+def output() -> Console:
+    """Standard output; as wide as its terminal, else wide enough that nothing is cut."""
+    terminal = sys.stdout.isatty()
+    return Console(width=None if terminal else WIDE_COLUMNS, highlight=False, markup=False, emoji=False)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints a table; None is shown as a dim NULL."""
+    table = Table(show_edge=False, pad_edge=False)
+    for column in columns:
+        table.add_column(Text(plain(column)), overflow="fold")
+    for row in rows:
+        table.add_row(*[_cell(value) for value in row])
+    output().print(table)
+
+
+def show_lines(lines: Iterable[str | Text]) -> None:
+    """Prints lines as they are, however long; text of foreign origin must be plain already."""
+    console = output()
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def show_trees(
+    nodes: Sequence[ModelNode], verdicts: Sequence[CardVerdict], *, remarks: Mapping[str, str] | None = None
+) -> None:
+    """Draws the trees of these models, which come parents first, with what disagrees between card and weights.
+
+    `remarks` are put before the names of the models they speak of.
+    """
+    marks = {item.repo_id: card_words(item) for item in verdicts if item.verdict in VERDICT_WORDS}
+    drawn: dict[str, Tree] = {}
+    for node in nodes:
+        label = node_label(node, remark=(remarks or {}).get(node.repo_id), mark=marks.get(node.repo_id))
+        above = drawn.get(node.parent or "")
+        drawn[node.repo_id] = Tree(label) if above is None else above.add(label)
+    console = output()
+    for node in nodes:
+        if node.parent not in drawn:
+            console.print(drawn[node.repo_id], soft_wrap=True)
+
+
+def node_label(node: ModelNode, *, remark: str | None = None, mark: str | None = None) -> Text:
+    """A model in a tree: a remark, its name, how it was made and how certain that is, and a mark."""
+    label = Text(f"{plain(remark)}  " if remark else "")
+    label.append(plain(node.repo_id), style="bold")
+    label.append(f"  {_origin(node)}", style="dim")
+    if mark is not None:
+        label.append(f"  ! {mark}", style="yellow")
+    return label
+
+
+def _origin(node: ModelNode) -> str:
+    if node.parent is None:
+        return "root" if node.root_posterior is None else f"root, {percent(node.root_posterior)} certain"
+    return f"{node.relation}, {percent(node.confidence)} certain, by {_evidence_words(node.evidence)}"
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage; the last digit never rounds a doubt away."""
+    if share is None:
+        return "-"
+    if 0 < share < 1:
+        share = min(max(share, 0.0001), 0.9999)
+    return f"{100 * share:.4g} %"
+
+
+def card_words(verdict: CardVerdict) -> str:
+    """What a card that disagrees with the weights says, in words; `verdict` is one of `VERDICT_WORDS`."""
+    return f"{VERDICT_WORDS[verdict.verdict]}: {', '.join(plain(base) for base in verdict.declared)}"
+
+
+def _evidence_words(evidence: str | None) -> str:
+    words: Mapping[str | None, str] = {"exact": "all weights", "fingerprint": "sampled weights"}
+    return words.get(evidence, "nothing yet")
+
+
+def _cell(value: object) -> Text:
+    if value is None:
+        return Text("NULL", style="dim")
+    if isinstance(value, float):
+        return Text(f"{value:.6g}", justify="right")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Text(str(value), justify="right")
+    words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return Text(plain(words))
+
+
+def score_lines(scores: Scores) -> list[str]:
+    """How right an index is, in a few lines."""
+    lines = [
+        f"edges right (parent and direction)  {scores.edges_right} of {scores.true_edges}",
+        f"edges right without direction       {scores.undirected_edges_right} of {scores.true_edges}",
+        f"roots right                         {scores.roots_right} of {scores.true_roots}",
+        f"edge precision, recall, F1          {_percents(scores.edge_precision, scores.edge_recall, scores.edge_f1)}",
+        f"cluster precision, recall           {_percents(scores.cluster_precision, scores.cluster_recall)}",
+    ]
+    if scores.missing:
+        lines.append(f"not in the index: {plain(', '.join(scores.missing))}")
+    return lines
+
+
+def _percents(*shares: float | None) -> str:
+    return ", ".join(percent(share) for share in shares)

@@ -1,0 +1,74 @@
+"""What a comparison found, in words: each number with what it means."""
+
+from modelkin.cli.printable import plain
+from modelkin.cli.render import percent
+from modelkin.comparison import Comparison
+
+Row = tuple[str, str, str]
+
+
+def verdict_line(found: Comparison) -> str:
+    """The conclusion in one line."""
+    a, b = plain(found.a), plain(found.b)
+    if found.kin is False:
+        return f"{a} and {b} are not kin"
+    if found.identical:
+        return f"{a} and {b} have identical weights; which came first the weights cannot say"
+    if found.kin is None:
+        return f"{a} and {b} are of different architectures; what both have is compared, kinship is not tested"
+    child = found.b if found.parent == found.a else found.a
+    step = f"{plain(found.parent or '')} -> {plain(child)} ({found.relation}, {percent(found.confidence)} certain)"
+    return f"{a} and {b} are kin; if one was made from the other, {step}"
+
+
+def witness_rows(found: Comparison) -> list[Row]:
+    """(witness, value, meaning) of everything that was measured."""
+    return [
+        ("compared", f"{found.shared_layers} layers", f"{found.shared_weights:,} weights that both have"),
+        _relatedness(found),
+        (
+            "cosine",
+            "-" if found.cosine is None else f"{found.cosine:.6f}",
+            "of all compared weights; strangers are near 0",
+        ),
+        ("changed", percent(found.changed_share), "share of the weights that differ"),
+        (
+            "distance",
+            f"{found.l2_squared / max(found.norm_squared, 1e-300):.3g}",
+            "|a - b|^2 in squared norms of one model",
+        ),
+        ("l1", f"{found.l1:.6g}", "sum of |a - b|"),
+        ("l_FT", f"{found.l_ft:.6g}", "Eq. 1 of the MoTHer paper: largest scaled change of any weight"),
+        (
+            "rank",
+            f"{found.rank:g}",
+            "of the difference" + (": low, as LoRA leaves it" if found.low_rank else ", largest layer"),
+        ),
+        (
+            "step cost",
+            f"{found.step_cost_per_weight:.4f}",
+            "nats per weight of one training step between them; less is nearer",
+        ),
+        ("direction", f"{found.direction_nats:+.1f} nats", _direction(found)),
+    ]
+
+
+def _relatedness(found: Comparison) -> Row:
+    if found.relatedness is None:
+        return ("relatedness", "-", "not tested: different architectures")
+    word = "kin" if found.kin else "strangers"
+    return (
+        "relatedness",
+        f"{found.relatedness:.1f}",
+        f"standard deviations above strangers; kin from {found.kin_threshold:.2f}: {word}",
+    )
+
+
+def _direction(found: Comparison) -> str:
+    if found.kin is False:
+        return "means nothing between strangers"
+    if found.identical:
+        return "none: the weights are identical"
+    if found.relation == "cast":
+        return f"{plain(found.parent or '')} rounds to the other, value by value: certain"
+    return f"above 0: {plain(found.a)} is the parent; below: {plain(found.b)}; near 0: undecided"

@@ -1,0 +1,122 @@
+"""What the weights of two models say about each other: relatedness, distance, rank, direction."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crawler.sampling import make_plan
+from indexer.relatedness import kin_threshold, relatedness
+from modelkin.config import Config
+from modelkin.weights import DescribedSource
+from recovery.evidence import gather, shared_layers
+from recovery.tree import recover_tree
+from storage.types import ClusterEvidence, FloatArray, Pairs, SamplePlan, WeightArray
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Every witness of one pair, over the layers both have; "nats" > 0 speaks for `a` being the parent."""
+
+    a: str
+    b: str
+    same_architecture: bool
+    shared_layers: int
+    shared_weights: int
+    relatedness: float | None  # standard deviations above strangers; None where architectures differ
+    kin_threshold: float  # from here on they are kin
+    kin: bool | None  # None where architectures differ: not tested
+    identical: bool
+    cosine: float | None  # None where one of them is all zeros
+    changed_share: float
+    l1: float
+    l2_squared: float
+    norm_squared: float
+    l_ft: float
+    rank: float  # l_lora: the largest rank of a layer's difference
+    low_rank: bool
+    step_cost: float  # negative log-likelihood of one training step, nats
+    step_cost_per_weight: float
+    direction_nats: float
+    parent: str | None  # the likelier parent; None where the weights cannot say
+    relation: str | None  # what the step looks like; None for strangers
+    confidence: float | None  # probability of that direction
+
+
+def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSource], config: Config) -> Comparison:
+    """Compares two models through the same code that makes trees.
+
+    Relatedness is tested on the sample that a crawl would take, everything else on all weights that both have. For
+    strangers no parent is named: between them a direction means nothing. Raises `UsageError` when they share no layer,
+    `ModelUnreadable` as the sources do.
+    """
+    same = sources[0].architecture.key == sources[1].architecture.key
+    score = _relatedness(sources, config) if same else None
+    threshold = kin_threshold(config.index.index_models)
+    evidence = gather(sources, _one_pair(), config.evidence)
+    layers = shared_layers(sources)
+    weights = sum(layer.rows * layer.cols for layer in layers)
+    pairs = evidence.pairs
+    kin = None if score is None else bool(score >= threshold or pairs.identical[0])
+    parent, relation, confidence = _verdict(names, evidence, config) if kin is not False else (None, None, None)
+    return Comparison(
+        a=names[0],
+        b=names[1],
+        same_architecture=same,
+        shared_layers=len(layers),
+        shared_weights=weights,
+        relatedness=score,
+        kin_threshold=threshold,
+        kin=kin,
+        identical=bool(pairs.identical[0]),
+        cosine=_cosine(evidence),
+        changed_share=float(pairs.changed_share[0]),
+        l1=float(pairs.l1[0]),
+        l2_squared=float(pairs.l2_squared[0]),
+        norm_squared=float(pairs.norm_squared[0]),
+        l_ft=float(pairs.l_ft[0]),
+        rank=float(pairs.l_lora[0]),
+        low_rank=bool(pairs.low_rank[0]),
+        step_cost=float(pairs.step_cost[0]),
+        step_cost_per_weight=float(pairs.step_cost[0]) / weights,
+        direction_nats=float(pairs.direction[0]),
+        parent=parent,
+        relation=relation,
+        confidence=confidence,
+    )
+
+
+def _one_pair() -> Pairs:
+    return Pairs(np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64), np.zeros(1))
+
+
+def _relatedness(sources: tuple[DescribedSource, DescribedSource], config: Config) -> float:
+    crawl = config.crawl
+    plan = make_plan(sources[0].architecture, budget_weights=crawl.budget_weights, version=crawl.plan_version)
+    values = np.stack([_sample(source, plan) for source in sources])
+    pair = _one_pair()
+    return float(relatedness(values, plan, pair.left, pair.right)[0])
+
+
+def _sample(source: DescribedSource, plan: SamplePlan) -> WeightArray:
+    blocks = zip(plan.names, plan.row_start.tolist(), plan.row_count.tolist(), strict=True)
+    return np.concatenate([source.read(name, start, start + count).ravel() for name, start, count in blocks])
+
+
+def _verdict(
+    names: tuple[str, str], evidence: ClusterEvidence, config: Config
+) -> tuple[str | None, str | None, float | None]:
+    tree = recover_tree(evidence, config.recovery)
+    child = 1 - tree.root
+    undecided = bool(evidence.pairs.identical[0])
+    return None if undecided else names[tree.root], tree.relation[child], float(tree.confidence[child])
+
+
+def _cosine(evidence: ClusterEvidence) -> float | None:
+    """From |u - v|^2 and both norms, which the moments give: <u, v> = (|u|^2 + |v|^2 - |u - v|^2) / 2."""
+    moments = evidence.moments
+    squares: FloatArray = (moments.count * (moments.variance + moments.mean**2)).sum(axis=1)
+    product = float(np.sqrt(squares[0] * squares[1]))
+    if product == 0:
+        return None
+    inner = float(evidence.pairs.norm_squared[0] - evidence.pairs.l2_squared[0] / 2)
+    return max(-1.0, min(1.0, inner / product))

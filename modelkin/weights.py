@@ -1,0 +1,72 @@
+"""The weights of a model as a user names it: one of the index, a folder, or a safetensors file."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from crawler.sources import FolderSource, HubReader, HubSource
+from modelkin.config import Config
+from modelkin.pipeline.hub_address import HubAddress, reach
+from storage.errors import IndexFault, UnknownModel, UsageError
+from storage.lineage import ModelNode, mirrored_hub, model, open_graph, weight_files
+from storage.types import Architecture, TensorSource
+
+
+class DescribedSource(TensorSource, Protocol):
+    """A source of weights that also tells its architecture."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """What makes the model comparable to others."""
+        ...
+
+
+@contextmanager
+def opened_weights(names: tuple[str, ...], index_dir: Path, config: Config) -> Iterator[list[DescribedSource]]:
+    """The weights of each named model, readable inside the block.
+
+    A name that the index holds is that model, read from the Hub that the index mirrors; any other must be a path, which
+    needs no index. Raises `UnknownModel` when a name is neither, `ModelUnreadable` when a model cannot be read.
+    """
+    with ExitStack() as stack:
+        hub = _Hub(stack, index_dir, config)
+        yield [hub.indexed(name) or _on_disk(name, index_dir) for name in names]
+
+
+class _Hub:
+    """The mirrored Hub, reached at the first indexed model and left when the stack is closed."""
+
+    def __init__(self, stack: ExitStack, index_dir: Path, config: Config) -> None:
+        self._stack = stack
+        self._index_dir = index_dir
+        self._config = config
+        self._reader: HubReader | None = None
+
+    def indexed(self, name: str) -> DescribedSource | None:
+        """The model of that name in the index; None when there is no such model, or no index."""
+        try:
+            with open_graph(self._index_dir) as database:
+                node, files = model(database, name), weight_files(database, name)
+                address = HubAddress(mirrored_hub(database) or "")
+        except (UnknownModel, IndexFault):
+            return None
+        if not address.location:
+            raise UsageError("the index does not say which Hub it mirrors: run `modelkin crawl` first")
+        if address.is_folder:
+            return FolderSource(Path(address.location) / name)
+        return self._from_hub(address, node, files)
+
+    def _from_hub(self, address: HubAddress, node: ModelNode, files: list[str]) -> HubSource:
+        if self._reader is None:
+            endpoint, token = self._stack.enter_context(reach(address))
+            self._reader = self._stack.enter_context(HubReader(endpoint, token=token, settings=self._config.hub))
+        return self._reader.open(node.repo_id, node.revision, files)
+
+
+def _on_disk(name: str, index_dir: Path) -> FolderSource:
+    path = Path(name).expanduser()
+    if not path.exists():
+        with open_graph(index_dir) as database:
+            model(database, name)  # says why it is unknown, and what comes close
+    return FolderSource(path)

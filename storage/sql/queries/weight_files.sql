@@ -1,0 +1,1 @@
+SELECT weight_files FROM store.listed WHERE repo_id = $name
