@@ -199,3 +199,12 @@ def test_a_fingerprint_is_compared_like_the_weights_it_was_taken_from(family: li
     assert_same(found, evidence_of(cuts, dtypes="BF16 " * 5))
     assert found.bytes_read == 5 * 2 * plan.weights
     assert [t.spec.end for t in sources[0].tensors.values()] == [2 * 8 * 90, 2 * plan.weights]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("memory_bytes", [1, 2**30])
+def test_a_gpu_gives_the_same_evidence(family: list[Weights], memory_bytes: int):
+    sources = [MemorySource(m) for m in family]
+    found = gather(sources, all_pairs(5), EvidenceSettings(memory_bytes=memory_bytes, device="cuda"))
+    assert_same(found, evidence_of(family))
