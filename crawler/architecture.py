@@ -29,6 +29,9 @@ HEAD_NAMES = frozenset({
 })  # fmt: skip
 """Where a net without a dominant stack keeps the layer that fine-tuning replaces."""
 
+EMBEDDING_NAMES = frozenset({"embed", "embed_in", "embed_tokens", "embedding", "embeddings", "tok_embeddings", "wte"})
+"""Where such a net keeps its lookup table of tokens, which a resized vocabulary changes."""
+
 OUTSIDE = "~"
 """Begins the canonical names of tensors outside the key, so that they never meet a name inside it."""
 
@@ -172,21 +175,33 @@ def _by_stack(matrices: Sequence[_Matrix], prefix: tuple[str, ...], inside: froz
 
 
 def _by_all(matrices: Sequence[_Matrix]) -> _Named:
-    """Every matrix is in the key but heads; leading components that all share are stripped, before and after that."""
+    """Every matrix is in the key but heads and embeddings; leading components that all share are stripped.
+
+    They are stripped twice: before a head is looked for, and from what remains.
+    """
     common = _common([matrix.path for matrix in matrices])
-    heads = {i for i, matrix in enumerate(matrices) if _is_head(matrix, common)}
-    weights = [matrix.weights for matrix in matrices]
-    if 2 * sum(weights[index] for index in heads) > sum(weights):
-        heads = set()
-    start = _common([matrix.path for index, matrix in enumerate(matrices) if index not in heads])
+    outside = _outside(matrices, common)
+    start = _common([matrix.path for index, matrix in enumerate(matrices) if index not in outside])
     return [
-        (OUTSIDE + ".".join(matrix.path[common:]), False) if index in heads else (".".join(matrix.path[start:]), True)
+        (OUTSIDE + ".".join(matrix.path[common:]), False) if index in outside else (".".join(matrix.path[start:]), True)
         for index, matrix in enumerate(matrices)
     ]
 
 
-def _is_head(matrix: _Matrix, common: int) -> bool:
-    return len(matrix.spec.shape) == _MATRIX_DIMENSIONS and matrix.path[common] in HEAD_NAMES
+def _outside(matrices: Sequence[_Matrix], common: int) -> set[int]:
+    """Indices of embeddings, unless there is nothing else, and of heads, unless they are most of the rest."""
+    embeddings = {i for i, matrix in enumerate(matrices) if _is_table(matrix) and EMBEDDING_NAMES & set(matrix.path)}
+    if len(embeddings) == len(matrices):
+        embeddings = set()
+    rest = {i: matrix.weights for i, matrix in enumerate(matrices) if i not in embeddings}
+    heads = {i for i in rest if _is_table(matrices[i]) and matrices[i].path[common] in HEAD_NAMES}
+    if 2 * sum(rest[i] for i in heads) > sum(rest.values()):
+        heads = set()
+    return embeddings | heads
+
+
+def _is_table(matrix: _Matrix) -> bool:
+    return len(matrix.spec.shape) == _MATRIX_DIMENSIONS
 
 
 def _common(paths: Sequence[tuple[str, ...]]) -> int:

@@ -66,6 +66,7 @@ class FingerprintSource:
 def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSettings) -> ClusterEvidence:
     """Compares the wanted pairs of a cluster over the layers all its members share, and measures every member.
 
+    Layers outside the architecture's key are measured, but do not vote on steps and directions.
     Each layer of all members is read once and dropped after use; one that does not fit in `settings.memory_bytes`
     passes in tiles of rows with the same result. Layers are shared where name, rows and columns agree.
     Raises `UsageError` where nothing is shared, `ModelUnreadable` as the sources do or where a weight is no finite
@@ -79,7 +80,7 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
     for layer in layers:
         seen, verdicts = _comparison(layer, sources, pairs, settings).run(casts)
         moments.append(seen)
-        totals.add(verdicts, full_rank=min(layer.rows, layer.cols))
+        totals.add(verdicts, layer)
     return ClusterEvidence(
         members=len(sources),
         pairs=totals.evidence(pairs, casts, weights=sum(layer.rows * layer.cols for layer in layers)),
@@ -131,11 +132,17 @@ class _PairTotals:
     def empty(cls, pairs: int) -> "_PairTotals":
         return cls(*(np.zeros(pairs) for _ in range(10)))
 
-    def add(self, verdicts: Sequence[LayerVerdict], *, full_rank: int) -> None:
-        """Adds one layer, whose verdicts come in the order of the pairs."""
-        for name in ("l1", "l2_squared", "norm_squared", "changed", "step_cost", "direction"):
+    def add(self, verdicts: Sequence[LayerVerdict], layer: ComparableTensor) -> None:
+        """Adds one layer, whose verdicts come in the order of the pairs.
+
+        Only layers in the key say which step was likely and which way it went. A lookup table breaks the model of a
+        step: a row moves when its token occurs and only decays otherwise, so its residual hangs on the parent.
+        """
+        summed = ("l1", "l2_squared", "norm_squared", "changed")
+        for name in (*summed, "step_cost", "direction") if layer.in_key else summed:
             total = getattr(self, name)
             total += _joined(verdicts, name)
+        full_rank = min(layer.rows, layer.cols)
         ranks = _joined(verdicts, "rank")
         np.maximum(self.l_ft, _joined(verdicts, "l_ft"), out=self.l_ft)
         np.maximum(self.l_lora, ranks, out=self.l_lora)

@@ -54,7 +54,7 @@ class ClusterMembers:
 
 @dataclass(frozen=True, slots=True)
 class ClusterRef:
-    """A cluster that waits for recovery; `stored_bytes` is what reading its weights takes (0 where that is not asked)."""
+    """A cluster that waits for recovery; `stored_bytes` is what reading its weights takes (0 where not asked)."""
 
     cluster_id: str
     plan_id: str

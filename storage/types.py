@@ -213,8 +213,8 @@ class PairEvidence:
     norm_squared: FloatArray  # (pairs,) sum of u^2 and v^2, halved: the scale of l2_squared
     changed_share: FloatArray  # (pairs,) share of entries where u != v
     low_rank: BoolArray  # (pairs,) every changed layer differs by less than half of its full rank
-    step_cost: FloatArray  # (pairs,) negative log-likelihood of one training step between the two, symmetric
-    direction: FloatArray  # (pairs,) slopes of rows plus slopes of columns, nats
+    step_cost: FloatArray  # (pairs,) negative log-likelihood of one training step, symmetric; layers of the key
+    direction: FloatArray  # (pairs,) slopes of rows plus slopes of columns, nats; layers of the key
     cast: IndexArray  # (pairs,) int64: 1 right is left rounded, -1 left is right rounded, 0 neither
     identical: BoolArray  # (pairs,) all compared values equal
 

@@ -72,7 +72,7 @@ def collect_files(folder: Path, keep: Collection[str]) -> int:
 def _open(path: Path) -> npt.NDArray[np.float32]:
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise IndexFault(f"{path} is missing or damaged ({error}); rebuild the index in a new folder") from error
     if found.ndim != 2 or found.dtype != np.float32:  # noqa: PLR2004 - a matrix
         raise IndexFault(f"{path} is no fingerprint file; rebuild the index in a new folder")

@@ -1,7 +1,7 @@
 """The only place where I/O meets computation: each step reads what is pending, calls pure code, and commits the result.
 
-`refresh` is crawl, index and recover in a row and then a snapshot for readers, all of it only for what is new or touched.
-A step that is stopped leaves what it committed and goes on from there.
+`refresh` is crawl, index and recover in a row and then a snapshot for readers, only for what is new or touched. A step
+that is stopped leaves what it committed and goes on from there.
 """
 
 from modelkin.pipeline.runs import crawl, index, recover, refresh

@@ -37,8 +37,8 @@ def parse_hub(hub: str) -> HubAddress:
 def choose_hub(hub: str | None, catalog: Catalog) -> HubAddress:
     """The Hub to crawl: the one given, else the one the index mirrors, else `HF_ENDPOINT` or the public Hub.
 
-    An index mirrors one Hub: what a walk does not see is taken to be gone. A folder may have moved, so another folder is
-    accepted; anything else raises `UsageError` before a single model is lost.
+    An index mirrors one Hub: what a walk does not see is taken to be gone. A folder may have moved, so another folder
+    is accepted; anything else raises `UsageError` before a single model is lost.
     """
     recorded = catalog.setting("hub")
     if hub is None:

@@ -1,23 +1,20 @@
 """Recover: a tree for every cluster, first from fingerprints, then from all weights where the byte budget allows."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
-
-import numpy as np
 
 from crawler.sources import FolderSource, HubReader
 from indexer.candidates import evidence_pairs
 from modelkin.config import Config
 from modelkin.pipeline.hub_address import HubAddress, reach
+from modelkin.pipeline.member_source import MemberSource, MemberUnreadableError, Opener
 from modelkin.progress import Progress
 from modelkin.report import RunReport
 from recovery.evidence import FingerprintSource, gather
 from recovery.tree import recover_tree
 from storage.catalog import Catalog
-from storage.errors import ModelUnreadable
 from storage.graph_records import (
     ClusterMembers,
     ClusterRef,
@@ -28,10 +25,7 @@ from storage.graph_records import (
     place_lone_models,
     plan_by_id,
 )
-from storage.types import ComparableTensor, EvidenceSource, SamplePlan, Skip, TensorSource, WeightArray
-
-Opener = Callable[[ClusterMembers, int], TensorSource]
-"""Opens the weights of one member of a cluster."""
+from storage.types import EvidenceSource, SamplePlan, Skip, TensorSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,46 +99,6 @@ class RecoverStep:
                 retry=False,
             )
         ]
-
-
-class MemberUnreadableError(Exception):
-    """Reading one member of a cluster failed: which, and why."""
-
-    def __init__(self, place: int, cause: ModelUnreadable) -> None:
-        super().__init__(cause.detail)
-        self.place = place
-        self.cause = cause
-
-
-@dataclass(frozen=True, slots=True)
-class MemberSource:
-    """The weights of one member, whose failures say which member it was."""
-
-    source: TensorSource
-    place: int
-
-    @classmethod
-    def open(cls, opener: Opener, cluster: ClusterMembers, place: int) -> Self:
-        """Opens member `place`. Raises `MemberUnreadableError`."""
-        try:
-            return cls(opener(cluster, place), place)
-        except ModelUnreadable as error:
-            raise MemberUnreadableError(place, error) from error
-
-    @property
-    def tensors(self) -> Mapping[str, ComparableTensor]:
-        """Comparable tensors by canonical name."""
-        return self.source.tensors
-
-    def read(self, name: str, start: int, stop: int) -> WeightArray:
-        """Rows of a tensor, all finite. Raises `MemberUnreadableError`."""
-        try:
-            rows = self.source.read(name, start, stop)
-            if not np.isfinite(rows).all():
-                raise ModelUnreadable("non_finite_weights", f"tensor {name} holds NaN or infinite weights")
-        except ModelUnreadable as error:
-            raise MemberUnreadableError(self.place, error) from error
-        return rows
 
 
 @contextmanager

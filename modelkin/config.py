@@ -1,0 +1,92 @@
+"""One TOML file, one table per stage; what it does not name keeps its default.
+
+[hub]       how the Hub is asked: concurrency, timeouts, retries
+[crawl]     what is sampled of each model
+[index]     neighbours and embeddings
+[evidence]  memory and spectra of the pass over a cluster's weights
+[exact]     how many bytes of weights a refresh may download for exact trees
+[recovery]  the method, and what it needs to be told
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from crawler.settings import CrawlSettings, HubSettings
+from indexer.settings import IndexSettings
+from recovery.settings import EvidenceSettings, RecoverySettings
+from storage.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class ExactSettings:
+    """How far exact evidence may go beyond the fingerprints."""
+
+    budget_bytes: int | None = 32 * 2**30
+    """Weights that one run may download from a Hub for exact trees; None: no limit. A folder is read without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings of every stage."""
+
+    hub: HubSettings = field(default_factory=HubSettings)
+    crawl: CrawlSettings = field(default_factory=CrawlSettings)
+    index: IndexSettings = field(default_factory=IndexSettings)
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
+    exact: ExactSettings = field(default_factory=ExactSettings)
+    recovery: RecoverySettings = field(default_factory=RecoverySettings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All settings as plain values, for the record of a run."""
+        return asdict(self)
+
+
+def load_config(path: Path | None) -> Config:
+    """Settings from a TOML file, or the defaults when there is none.
+
+    Raises `UsageError` naming the table and key that is unknown or of the wrong type.
+    """
+    if path is None:
+        return Config()
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as TOML: {error}") from error
+    return _config(tables, path)
+
+
+def _config(tables: Mapping[str, Any], path: Path) -> Config:
+    stages = {stage.name: stage.default_factory for stage in fields(Config)}
+    unknown = sorted(set(tables) - set(stages))
+    if unknown:
+        raise UsageError(f"{path}: unknown table [{unknown[0]}]; there are {', '.join(f'[{name}]' for name in stages)}")
+    return Config(**{name: _stage(stages[name], name, table, path) for name, table in tables.items()})
+
+
+def _stage(kind: Any, name: str, table: Any, path: Path) -> Any:  # noqa: ANN401 - one of the settings classes
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: {name} must be a table, [{name}]")
+    hints = get_type_hints(kind)
+    for key, value in table.items():
+        if key not in hints:
+            raise UsageError(f"{path}: [{name}] has no setting {key!r}; it has {', '.join(sorted(hints))}")
+        if not _fits(value, hints[key]):
+            raise UsageError(f"{path}: [{name}] {key} = {value!r} is not a {hints[key]}")
+    try:
+        return kind(**table)
+    except ValueError as error:
+        raise UsageError(f"{path}: [{name}] {error}") from error
+
+
+def _fits(value: object, hint: Any) -> bool:  # noqa: ANN401 - a type annotation
+    if isinstance(hint, type):
+        if hint is float:
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    choices = get_args(hint)
+    if get_origin(hint) is not None and all(isinstance(choice, str) for choice in choices):
+        return value in choices
+    return any(_fits(value, choice) for choice in choices)

@@ -1,0 +1,57 @@
+"""The weights of a cluster's members, whose failures say which member it was."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from storage.errors import ModelUnreadable
+from storage.graph_records import ClusterMembers
+from storage.types import ComparableTensor, TensorSource, WeightArray
+
+Opener = Callable[[ClusterMembers, int], TensorSource]
+"""Opens the weights of one member of a cluster."""
+
+
+class MemberUnreadableError(Exception):
+    """Reading one member of a cluster failed: which, and why."""
+
+    def __init__(self, place: int, cause: ModelUnreadable) -> None:
+        super().__init__(cause.detail)
+        self.place = place
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSource:
+    """The weights of one member, whose failures say which member it was."""
+
+    source: TensorSource
+    place: int
+
+    @classmethod
+    def open(cls, opener: Opener, cluster: ClusterMembers, place: int) -> Self:
+        """Opens member `place`. Raises `MemberUnreadableError`."""
+        try:
+            return cls(opener(cluster, place), place)
+        except ModelUnreadable as error:
+            raise MemberUnreadableError(place, error) from error
+
+    @property
+    def tensors(self) -> Mapping[str, ComparableTensor]:
+        """Comparable tensors by canonical name."""
+        return self.source.tensors
+
+    def read(self, name: str, start: int, stop: int) -> WeightArray:
+        """Rows of a tensor, all finite. Raises `MemberUnreadableError`."""
+        try:
+            return _finite(self.source.read(name, start, stop), name)
+        except ModelUnreadable as error:
+            raise MemberUnreadableError(self.place, error) from error
+
+
+def _finite(rows: WeightArray, name: str) -> WeightArray:
+    if not np.isfinite(rows).all():
+        raise ModelUnreadable("non_finite_weights", f"tensor {name} holds NaN or infinite weights")
+    return rows
