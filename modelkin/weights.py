@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from crawler.sources import FolderSource, HubReader, HubSource
 from modelkin.config import Config
 from modelkin.pipeline.hub_address import HubAddress, reach
-from storage.errors import IndexFault, UnknownModel, UsageError
+from storage.errors import IndexFault, ModelUnreadable, UnknownModel, UsageError
 from storage.lineage import ModelNode, mirrored_hub, model, open_graph, weight_files
 from storage.types import Architecture, TensorSource
 
@@ -31,7 +31,14 @@ def opened_weights(names: tuple[str, ...], index_dir: Path, config: Config) -> I
     """
     with ExitStack() as stack:
         hub = _Hub(stack, index_dir, config)
-        yield [hub.indexed(name) or _on_disk(name, index_dir) for name in names]
+        yield [_opened(hub, name, index_dir) for name in names]
+
+
+def _opened(hub: "_Hub", name: str, index_dir: Path) -> DescribedSource:
+    try:
+        return hub.indexed(name) or _on_disk(name, index_dir)
+    except ModelUnreadable as error:
+        raise ModelUnreadable(error.reason, f"{name}: {error.detail}", retry=error.retry) from error
 
 
 class _Hub:
@@ -67,6 +74,15 @@ class _Hub:
 def _on_disk(name: str, index_dir: Path) -> FolderSource:
     path = Path(name).expanduser()
     if not path.exists():
-        with open_graph(index_dir) as database:
-            model(database, name)  # says why it is unknown, and what comes close
+        _refuse(name, index_dir)
     return FolderSource(path)
+
+
+def _refuse(name: str, index_dir: Path) -> NoReturn:
+    """Says why a name that is no path is unknown, and what comes close."""
+    try:
+        with open_graph(index_dir) as database:
+            model(database, name)
+    except IndexFault as error:
+        raise UsageError(f"{name} is no path, and no model of an index: {error}") from error
+    raise UsageError(f"{name} was added to the index this moment: ask again")

@@ -19,7 +19,7 @@ INDEX_IN_DEMO = ".index"
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the models go.")] = Path("modelkin-demo"),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the models go.")] = Path("modelkin-demo"),
     seed: Annotated[int, typer.Option("--seed", min=0, help="Other random numbers, other models.")] = 0,
     index: Annotated[
         Path | None, typer.Option("--index", metavar="DIR", help="Folder of the index; default: FOLDER/.index.")

@@ -15,9 +15,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model in the index, org/name.")]
 HubArgument = Annotated[
     str | None,
-    typer.Argument(
-        metavar="[HUB]", help="URL of a Hub, or a folder of <org>/<name>/; default: the one mirrored so far."
-    ),
+    typer.Argument(metavar="HUB", help="URL of a Hub, or a folder of <org>/<name>/; default: the one mirrored so far."),
 ]
 
 DEFAULT_INDEX = Path("modelkin-index")

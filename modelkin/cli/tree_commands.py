@@ -19,7 +19,7 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Show so many a
 
 def tree(
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="A model of the tree; default: all trees.")
+        str | None, typer.Argument(metavar="MODEL", help="A model of the tree; default: all trees.")
     ] = None,
     index: IndexOption = DEFAULT_INDEX,
     limit: LimitOption = 20,
