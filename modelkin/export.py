@@ -23,8 +23,8 @@ def to_json(nodes: Sequence[ModelNode], edges: Sequence[GraphEdge]) -> str:
 def to_csv(edges: Sequence[GraphEdge]) -> str:
     """The edges as RFC 4180 has it: a line of names, CRLF, quotes where needed; an absent number is empty.
 
-    Values are written as they are, without a guard against spreadsheets that take a leading = or @ for a formula: the
-    crawl admits only names that begin with a letter, digit or underscore, and a changed name would join with nothing.
+    Values are written as they are, without a guard against spreadsheets that take some texts for formulas: the crawl
+    admits no name with more than letters, digits and ._-/ in it, and a guarded name would join with nothing.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
