@@ -49,20 +49,18 @@ def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSou
     strangers no parent is named: between them a direction means nothing. Raises `UsageError` when they share no layer,
     `ModelUnreadable` as the sources do.
     """
-    same = sources[0].architecture.key == sources[1].architecture.key
-    score = _relatedness(sources, config) if same else None
+    score = _relatedness(sources, config)
     threshold = kin_threshold(config.index.index_models)
     evidence = gather(sources, _one_pair(), config.evidence)
-    layers = shared_layers(sources)
-    weights = sum(layer.rows * layer.cols for layer in layers)
+    layers, weights = _shared(sources)
     pairs = evidence.pairs
     kin = None if score is None else bool(score >= threshold or pairs.identical[0])
     parent, relation, confidence = _verdict(names, evidence, config) if kin is not False else (None, None, None)
     return Comparison(
         a=names[0],
         b=names[1],
-        same_architecture=same,
-        shared_layers=len(layers),
+        same_architecture=score is not None,
+        shared_layers=layers,
         shared_weights=weights,
         relatedness=score,
         kin_threshold=threshold,
@@ -89,7 +87,16 @@ def _one_pair() -> Pairs:
     return Pairs(np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64), np.zeros(1))
 
 
-def _relatedness(sources: tuple[DescribedSource, DescribedSource], config: Config) -> float:
+def _shared(sources: tuple[DescribedSource, DescribedSource]) -> tuple[int, int]:
+    """How many layers both have, and how many weights those hold."""
+    layers = shared_layers(sources)
+    return len(layers), sum(layer.rows * layer.cols for layer in layers)
+
+
+def _relatedness(sources: tuple[DescribedSource, DescribedSource], config: Config) -> float | None:
+    """In standard deviations above strangers; None between architectures, which have no sample in common."""
+    if sources[0].architecture.key != sources[1].architecture.key:
+        return None
     crawl = config.crawl
     plan = make_plan(sources[0].architecture, budget_weights=crawl.budget_weights, version=crawl.plan_version)
     values = np.stack([_sample(source, plan) for source in sources])

@@ -12,10 +12,11 @@ def verdict_line(found: Comparison) -> str:
     a, b = plain(found.a), plain(found.b)
     if found.kin is False:
         return f"{a} and {b} are not kin"
+    if found.kin is None:
+        state = "identical" if found.identical else "compared"
+        return f"{a} and {b} are of different architectures; what both have is {state}, kinship is not tested"
     if found.identical:
         return f"{a} and {b} have identical weights; which came first the weights cannot say"
-    if found.kin is None:
-        return f"{a} and {b} are of different architectures; what both have is compared, kinship is not tested"
     child = found.b if found.parent == found.a else found.a
     step = f"{plain(found.parent or '')} -> {plain(child)} ({found.relation}, {percent(found.confidence)} certain)"
     return f"{a} and {b} are kin; if one was made from the other, {step}"

@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from modelkin import __version__
 from modelkin.cli.main import main, run
 from storage.types import DeclaredBase, Skip
 from tests.support.model_folder import write_models
@@ -170,6 +173,28 @@ def test_two_models_are_compared_by_path_without_an_index(capsys: pytest.Capture
     assert json.loads(capsys.readouterr().out)["parent"] == root
 
 
+def test_each_kind_of_pair_is_said_in_words(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    random = np.random.default_rng(0)
+    weights = write_models(tmp_path, {"o/root": None})["o/root"]
+    bits = {name: w.view(np.uint32) for name, w in weights.items()}
+    rounded = {name: ((b + 0x7FFF + ((b >> 16) & 1)) & 0xFFFF0000).view(np.float32) for name, b in bits.items()}
+    step = {name: random.normal(size=(48, 1)) @ random.normal(size=(1, 48)) for name in weights}
+    made = {
+        "cast": rounded,
+        "lora": {name: (w + 0.1 * step[name]).astype(np.float32) for name, w in weights.items()},
+        "other": weights | {name.replace(".1.", ".2."): w for name, w in weights.items() if ".1." in name},
+    }
+    told = {}
+    for kind, tensors in made.items():
+        save_file(tensors, tmp_path / f"{kind}.safetensors")
+        assert main(["compare", str(tmp_path / "o/root"), str(tmp_path / f"{kind}.safetensors")]) == 0
+        told[kind] = capsys.readouterr().out
+    assert f"{tmp_path}/o/root rounds to the other, value by value: certain" in told["cast"]
+    assert "low, as LoRA leaves it" in told["lora"]
+    assert "different architectures; what both have is identical" in told["other"]
+    assert "not tested: different architectures" in told["other"]
+
+
 def test_nothing_foreign_reaches_the_terminal_as_a_command(ask):
     for arguments in (
         ("tree",),
@@ -230,6 +255,11 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_only_when_asked_for(
     )
     assert main(["--debug", "tree", "a/root", "--index", index]) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"modelkin {__version__}\n"
 
 
 def test_version_and_help_come_at_once():

@@ -8,9 +8,11 @@ import networkx as nx
 import pytest
 
 from storage import lineage
+from storage.catalog import Catalog
 from storage.database import Database
 from storage.errors import IndexFault, UnknownModel
 from storage.lineage import GraphEdge, ModelNode, Relative, TreeSummary, open_graph
+from storage.snapshots import publish
 from storage.types import DeclaredBase, Skip
 from tests.support.small_index import build_index
 
@@ -228,3 +230,16 @@ def test_an_empty_index_answers(tmp_path: Path):
         assert lineage.nodes(database) == []
         assert lineage.trees(database, most=5) == []
         assert lineage.search(database, "x", most=5) == ([], 0)
+
+
+def test_a_model_that_is_not_yet_placed_is_a_tree_of_its_own(tmp_path: Path):
+    build_index(tmp_path, {"a/root": None, "a/child": "a/root"})
+    with Catalog(tmp_path) as catalog:
+        catalog.database.script("DELETE FROM store.member; DELETE FROM store.edge")
+        publish(catalog.database, tmp_path)
+    with open_graph(tmp_path) as database:
+        assert [node.repo_id for node in lineage.tree_models(database, "a/child")] == ["a/child"]
+        assert lineage.parents_and_trees(database) == (
+            {"a/root": None, "a/child": None},
+            {"a/root": "a/root", "a/child": "a/child"},
+        )
