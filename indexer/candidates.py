@@ -41,8 +41,10 @@ def related_pairs(
     Each query is tested against its `neighbours` most similar models whose cosine exceeds what strangers reach by
     chance (`LOOSE_DEVIATIONS`). A query with more such models than that, in a family larger than `neighbours`, is also
     tested against its nearest in every cluster that is not its own yet, so that near copies, which are each other's
-    nearest, stay connected with their family. Clusters therefore do not depend on the order of arrival. Raises
-    `IndexFault` when the bytes are damaged.
+    nearest, stay connected with their family. Clusters therefore do not depend on the order of arrival.
+
+    Models with identical samples are kin without a test, score infinity: chance repeats no trained weight, and too few
+    rows for the test are enough for that. Raises `IndexFault` when the bytes are damaged.
     """
     asked = np.arange(len(values)) if queries is None else np.unique(queries)
     if index is None:
@@ -60,7 +62,7 @@ def related_pairs(
         labels = connected_components(len(values), found)
         ends = _nearest_elsewhere(asked[part][query], row, cosine, labels)
         found = _union([found, _kin(values, plan, settings, ends)])
-    return found
+    return _union([found, _identical(values, asked)])
 
 
 def loose_cosine(plan: SamplePlan, settings: IndexSettings) -> float:
@@ -124,6 +126,13 @@ def _kin(values: WeightArray, plan: SamplePlan, settings: IndexSettings, ends: P
     score = relatedness(values, plan, ends.left, ends.right)
     kept = score >= kin_threshold(settings.index_models)
     return Pairs(ends.left[kept], ends.right[kept], score[kept])
+
+
+def _identical(values: WeightArray, asked: IndexArray) -> Pairs:
+    """Each row with the first that has the same values, where one of the two is asked for."""
+    pairs = _copies(_first_equal(values), 1)
+    kept = np.isin(pairs.left, asked) | np.isin(pairs.right, asked)
+    return Pairs(pairs.left[kept], pairs.right[kept], np.full(int(kept.sum()), np.inf))
 
 
 def _nearest_elsewhere(query: IndexArray, row: IndexArray, cosine: WeightArray, labels: IndexArray) -> Pairs:

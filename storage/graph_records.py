@@ -68,6 +68,22 @@ def pending_plans(catalog: Catalog) -> list[PendingPlan]:
     return [PendingPlan(_plan(row[0], row[2:]), row[1]) for row in rows]
 
 
+def forget_outdated(catalog: Catalog, *, index: str, recovery: str) -> None:
+    """Makes pending again what was found under other settings of the index or the recover step.
+
+    `index` and `recovery` name the settings in force; trees under two methods must never stand side by side.
+    """
+    database = catalog.database
+    with database.transaction():
+        for name, value, forget in (
+            ("index_settings", index, "forget_clusters_indexed"),
+            ("recovery_settings", recovery, "forget_trees_recovered"),
+        ):
+            if catalog.setting(name) != value:
+                database.write(forget)
+                catalog.set_setting(name, value)
+
+
 def plan_by_id(catalog: Catalog, plan_id: str) -> SamplePlan:
     """A stored sample plan."""
     return _plan(plan_id, catalog.database.rows("plan", plan_id=plan_id)[0])

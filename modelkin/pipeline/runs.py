@@ -14,7 +14,7 @@ from modelkin.report import RunReport
 from storage.catalog import Catalog
 from storage.crawl_records import leave_out
 from storage.errors import IndexFault
-from storage.graph_records import commit_history
+from storage.graph_records import commit_history, forget_outdated
 from storage.snapshots import publish
 
 RECORDED_LIBRARIES = ("modelkin", "torch", "numpy", "faiss-cpu", "duckdb")
@@ -69,7 +69,10 @@ def _crawl(run: Run, address: HubAddress) -> None:
 def _index(run: Run) -> None:
     from modelkin.pipeline.index_step import index_pending  # noqa: PLC0415 - as above
 
-    index_pending(run.catalog, run.config, run.progress, run.report)
+    config = run.config
+    recovery = [config.recovery, config.evidence.spectrum_rows, config.index.all_pairs_members, config.index.neighbours]
+    forget_outdated(run.catalog, index=repr(config.index), recovery=repr(recovery))
+    index_pending(run.catalog, config, run.progress, run.report)
 
 
 def _recover(run: Run, address: HubAddress) -> None:

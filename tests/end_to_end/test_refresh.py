@@ -17,6 +17,7 @@ from modelkin.pipeline import crawl, recover, refresh, verify
 from modelkin.pipeline import index as index_models
 from modelkin.progress import Silent
 from modelkin.report import RunReport
+from recovery.settings import RecoverySettings
 from storage.database import Database
 from storage.errors import IndexFault, UsageError
 from tests.support.tiny_training import Weights, domain, fine_tune
@@ -154,6 +155,15 @@ def test_a_cheap_crawl_then_a_deeper_one_reads_every_model_again(hub: Path, inde
     assert refreshed(hub, index, deeper).fetched == len(TRUTH)
     refreshed(hub, tmp_path / "scratch", deeper)
     assert index_content(index) == index_content(tmp_path / "scratch")
+
+
+def test_another_method_recovers_every_tree_again_and_back(hub: Path, index: Path, pristine_index: Path):
+    paper = Config(recovery=RecoverySettings(method="mother"))
+    report = refreshed(hub, index, paper)
+    assert (report.fetched, report.clusters_exact) == (0, 2)
+    assert query(index, "SELECT DISTINCT confidence FROM edges") == [(1.0,)]
+    refreshed(hub, index)
+    assert index_content(index) == index_content(pristine_index)
 
 
 def test_copies_hang_under_the_oldest_and_cards_are_audited(models: Mapping[str, Weights], tmp_path: Path):

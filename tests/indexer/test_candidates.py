@@ -175,3 +175,14 @@ def test_signed_zeros_are_equal_values() -> None:
     pairs = evidence_pairs(values, replace(SETTINGS, neighbours=2, all_pairs_members=2))
     assert (0, 1) in pair_set(pairs)
     assert not connected_components(6, pairs).any()
+
+
+def test_identical_samples_are_kin_even_where_rows_are_too_few_for_the_test(rng: np.random.Generator) -> None:
+    model, other = noise(rng), noise(rng)
+    plan = plan_of(model, rows=2)
+    values = fingerprints([other, model, model, model], plan)
+    assert (relatedness(values, plan, *all_pairs(4)) < kin_threshold(SETTINGS.index_models)).all()
+    found = related_pairs(values, plan, SETTINGS)
+    assert pair_set(found) == {(1, 2), (1, 3)}
+    assert np.isposinf(found.score).all()
+    assert pair_set(related_pairs(values, plan, SETTINGS, queries=np.array([3]))) == {(1, 3)}

@@ -87,9 +87,18 @@ SELECT repo_id, revision, hub_id, stage, reason, detail, retry FROM store.skip;
 -- verdict: agrees (the recovered parent is declared), ancestor (a declared base is further up), kin (same tree, not above it),
 -- contradicts (the declared base is in the index, in another tree), unknown_base (it is not in the index),
 -- itself (it names its own model), silent (nothing declared).
-CREATE VIEW card_audit AS
-WITH claim AS (
-    SELECT l.hub_id, l.repo_id, unnest(l.declared_bases) AS base FROM store.listed l JOIN store.fingerprint f USING (hub_id)
+-- The macro judges some models without the closure of the whole forest: only ancestors of models with a claim are walked.
+CREATE MACRO card_audit_of(names) AS TABLE
+WITH RECURSIVE claim AS (
+    SELECT l.hub_id, unnest(l.declared_bases) AS base
+    FROM store.listed l
+    JOIN store.fingerprint f USING (hub_id)
+    WHERE l.repo_id IN (SELECT unnest(names::VARCHAR[]))
+),
+up (hub_id, ancestor_id, depth) AS (
+    SELECT e.child_id, e.parent_id, 1 FROM store.edge e WHERE e.child_id IN (SELECT hub_id FROM claim)
+    UNION ALL
+    SELECT up.hub_id, e.parent_id, up.depth + 1 FROM up JOIN store.edge e ON e.child_id = up.ancestor_id
 ),
 judged AS (
     SELECT
@@ -104,13 +113,25 @@ judged AS (
         END) AS rank
     FROM claim k
     LEFT JOIN (store.listed b JOIN store.fingerprint bf USING (hub_id)) ON b.repo_id = k.base
-    LEFT JOIN ancestry u ON u.model = k.repo_id AND u.ancestor = b.repo_id
+    LEFT JOIN up u ON u.hub_id = k.hub_id AND u.ancestor_id = b.hub_id
     LEFT JOIN store.member mc ON mc.hub_id = k.hub_id
     LEFT JOIN store.member mb ON mb.hub_id = b.hub_id
     GROUP BY k.hub_id
 )
 SELECT
     m.repo_id, m.declared_bases AS declared, m.parent AS recovered, m.relation, m.confidence,
-    CASE j.rank WHEN 5 THEN 'agrees' WHEN 4 THEN 'ancestor' WHEN 3 THEN 'kin' WHEN 2 THEN 'contradicts' WHEN 1 THEN 'unknown_base' WHEN 0 THEN 'itself' ELSE 'silent' END AS verdict
+    CASE j.rank
+        WHEN 5 THEN 'agrees'
+        WHEN 4 THEN 'ancestor'
+        WHEN 3 THEN 'kin'
+        WHEN 2 THEN 'contradicts'
+        WHEN 1 THEN 'unknown_base'
+        WHEN 0 THEN 'itself'
+        ELSE 'silent'
+    END AS verdict
 FROM models m
-LEFT JOIN judged j USING (hub_id);
+LEFT JOIN judged j USING (hub_id)
+WHERE m.repo_id IN (SELECT unnest(names::VARCHAR[]));
+
+CREATE VIEW card_audit AS
+SELECT * FROM card_audit_of((SELECT list(repo_id) FROM models));

@@ -1,1 +1,1 @@
-SELECT repo_id, declared, verdict FROM card_audit WHERE repo_id IN (SELECT unnest($names::VARCHAR[])) ORDER BY repo_id
+SELECT repo_id, declared, verdict FROM card_audit_of($names) ORDER BY repo_id

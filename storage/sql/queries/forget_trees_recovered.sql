@@ -1,0 +1,2 @@
+-- What the recover step found holds for its settings only.
+UPDATE store.cluster SET evidence = 'none'
