@@ -2,13 +2,13 @@
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Literal
 
 from modelkin.json_text import json_text
+from storage.atomic_files import replacing
 from storage.errors import UsageError
 from storage.lineage import GraphEdge, ModelNode
 
@@ -58,11 +58,9 @@ def _newick(root: str, children: Mapping[str | None, Sequence[str]]) -> str:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Writes a whole file or none: under a temporary name beside it, then renamed. Raises `UsageError`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Writes a whole file or none. Raises `UsageError`."""
     try:
-        temporary.write_text(text, encoding="utf-8", newline="")
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error

@@ -157,7 +157,7 @@ class _PairTotals:
         return PairEvidence(
             left=pairs.left,
             right=pairs.right,
-            l_ft=self.l_ft,
+            l_ft=self.l_ft + 0.0,  # no negative zero
             l_lora=self.l_lora,
             l_lora_sum=self.l_lora_sum,
             l1=self.l1,

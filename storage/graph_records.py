@@ -21,6 +21,15 @@ PAIR_COLUMNS = (
     "changed_share",
     "step_cost",
 )
+AFTER_CLUSTERS = (
+    "forget_absent_pairs",
+    "forget_absent_moments",
+    "forget_absent_members",
+    "drop_absent_edges",
+    "drop_split_edges",
+)
+"""What goes with models that left the index or their cluster."""
+
 MOMENT_COLUMNS = ("count", "mean", "variance", "skewness", "kurtosis", "entropy", "minimum", "maximum", "zeros")
 
 
@@ -121,7 +130,7 @@ def commit_clusters(catalog: Catalog, pending: PendingPlan, members: Members, li
             score=links.score.tolist(),
         )
         _replace_clusters(catalog, plan_id, gone=sorted(old - set(clusters)), new=new)
-        for name in ("forget_absent_pairs", "forget_absent_moments", "forget_absent_members", "drop_absent_edges"):
+        for name in AFTER_CLUSTERS:
             database.write(name)
         database.write("mark_indexed", plan_id=plan_id, digest=pending.digest)
 

@@ -7,14 +7,13 @@ Every snapshot has a name of its own. DuckDB keeps one instance per path and pro
 process that still has the old file open the old contents under the new name.
 """
 
-import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
 
+from storage.atomic_files import flush, replacing
 from storage.database import FILE_FORMAT, Database
 from storage.errors import IndexFault
 
@@ -35,13 +34,11 @@ def publish(database: Database, index_dir: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         final = folder / _next_name(folder)
-        with _replacing(final) as temporary:
+        with replacing(final) as temporary:
             _copy(database, temporary)
-            _flush(temporary)
-        with _replacing(folder / CURRENT) as pointer:
+        with replacing(folder / CURRENT) as pointer:
             pointer.write_text(final.name, encoding="utf-8")
-            _flush(pointer)
-        _flush(folder)
+        flush(folder)
         _collect(folder, keep={CURRENT, *_snapshot_names(folder)[-KEPT_SNAPSHOTS:]})
     except (OSError, duckdb.Error) as error:
         raise IndexFault(f"no snapshot could be written to {folder}: {error}") from error
@@ -79,24 +76,6 @@ def _copy(database: Database, target: Path) -> None:
         connection.execute(f'COPY FROM DATABASE "{source}" TO snapshot')
     finally:
         connection.execute("DETACH snapshot")
-
-
-@contextmanager
-def _replacing(final: Path) -> Iterator[Path]:
-    temporary = final.with_name(f".{final.name}.{os.getpid()}")
-    try:
-        yield temporary
-        temporary.replace(final)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _collect(folder: Path, *, keep: set[str]) -> None:

@@ -1,17 +1,17 @@
 """The files beside the catalog: fingerprints, immutable and named by content, and derived vector indexes.
 
-A file is written under a temporary name, flushed to disk and renamed, so that a name that exists holds what it says.
-The catalog refers to files only after that; files nobody refers to are what a crash left and are collected later.
+A name that exists holds what it says (`storage.atomic_files`), and the catalog refers to a file only when it exists.
+Files nobody refers to are what a crash left and are collected later.
 """
 
 import hashlib
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from storage.atomic_files import replacing
 from storage.errors import IndexFault
 from storage.types import IndexArray, WeightArray
 
@@ -26,10 +26,8 @@ def write_fingerprints(folder: Path, plan_id: str, values: WeightArray) -> str:
     block = np.ascontiguousarray(values, dtype="<f4")
     name = f"{plan_id}-{hashlib.sha256(block.tobytes()).hexdigest()[:32]}.npy"
     if not (folder / name).exists():
-        with _replacing(folder / name) as temporary, temporary.open("wb") as stream:
+        with replacing(folder / name) as temporary, temporary.open("wb") as stream:
             np.lib.format.write_array(stream, block, allow_pickle=False)
-            stream.flush()
-            os.fsync(stream.fileno())
     return name
 
 
@@ -51,7 +49,7 @@ def read_fingerprints(folder: Path, names: Sequence[str], rows: IndexArray) -> W
 
 def write_vector_index(folder: Path, name: str, data: bytes) -> None:
     """Stores the bytes of a derived vector index."""
-    with _replacing(folder / name) as temporary:
+    with replacing(folder / name) as temporary:
         temporary.write_bytes(data)
 
 
@@ -77,20 +75,3 @@ def _open(path: Path) -> npt.NDArray[np.float32]:
     if found.ndim != 2 or found.dtype != np.float32:  # noqa: PLR2004 - a matrix
         raise IndexFault(f"{path} is no fingerprint file; rebuild the index in a new folder")
     return np.asarray(found)
-
-
-class _replacing:  # noqa: N801 - reads as a verb in the with statement
-    """A temporary path that becomes `final` when the block ends well and vanishes when it does not."""
-
-    def __init__(self, final: Path) -> None:
-        self._final = final
-        self._temporary = final.with_name(f".{final.name}.{os.getpid()}")
-
-    def __enter__(self) -> Path:
-        return self._temporary
-
-    def __exit__(self, kind: object, value: object, trace: object) -> None:
-        if kind is None:
-            self._temporary.replace(self._final)
-        else:
-            self._temporary.unlink(missing_ok=True)

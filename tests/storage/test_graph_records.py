@@ -204,6 +204,12 @@ def test_a_new_member_makes_its_cluster_another_one_and_leaves_the_others(family
     assert query(family, "SELECT child FROM edge_history WHERE valid_from_run = 2") == [("org/kid",)]
 
 
+def test_edges_between_clusters_that_parted_are_gone_before_recovery(family: Catalog):
+    crawl(family, "mid", revision="r2")
+    relate(family, {"root", "mid"})
+    assert query(family, "SELECT child FROM edges") == [("org/mid",)]
+
+
 def test_history_keeps_an_edge_that_ended(family: Catalog):
     leave_out(family, [Skip("id-mid", "org/mid", "r1", "recover", "reason", "detail", retry=False)])
     relate(family, {"root", "leaf"})
