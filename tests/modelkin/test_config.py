@@ -1,0 +1,64 @@
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from modelkin.config import Config, load_config
+from storage.errors import UsageError
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "modelkin.toml"
+    path.write_text(text)
+    return path
+
+
+def test_without_a_file_everything_has_its_default():
+    assert load_config(None) == Config()
+
+
+def test_what_a_file_names_is_set_and_the_rest_kept(tmp_path: Path):
+    config = load_config(written(tmp_path, '[hub]\nconnections = 4\ntimeout_s = 5\n[recovery]\nmethod = "mother"\n'))
+    assert (config.hub.connections, config.hub.timeout_s, config.recovery.method) == (4, 5, "mother")
+    assert (config.hub.retries, config.crawl) == (Config().hub.retries, Config().crawl)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[nothing]\n", r"unknown table \[nothing\]"),
+        ("hub = 3\n", r"\[hub\]"),
+        ("[hub]\nspeed = 3\n", "no setting 'speed'"),
+        ('[hub]\nconnections = "many"\n', "connections = 'many'"),
+        ("[hub]\nconnections = true\n", "connections = True"),
+        ("[hub]\nconnections = 0\n", "at least 1"),
+        ('[recovery]\nmethod = "guess"\n', "method = 'guess'"),
+        ("[exact]\nbudget_bytes = 1.5\n", "budget_bytes = 1.5"),
+        ("not toml", "cannot be read as TOML"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, told: str):
+    with pytest.raises(UsageError, match=told):
+        load_config(written(tmp_path, text))
+
+
+def test_a_missing_file_is_told(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"nowhere\.toml"):
+        load_config(tmp_path / "nowhere.toml")
+
+
+def test_every_setting_is_documented_with_its_default_and_nothing_else():
+    documented = {}
+    for stage, table in re.findall(r"^### \[(\w+)\].*\n\n((?:\|.*\n)+)", DOCUMENT, flags=re.MULTILINE):
+        rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[2:]]
+        documented[stage] = {key: default for key, default, _ in rows}
+    defaults = {name: {key: _toml(value) for key, value in stage.items()} for name, stage in Config().as_dict().items()}
+    assert documented == defaults
+    assert list(documented) == [stage.name for stage in fields(Config)]
+
+
+def _toml(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
