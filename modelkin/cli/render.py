@@ -59,9 +59,11 @@ def show_trees(
     `remarks` are put before the names of the models they speak of.
     """
     marks = {item.repo_id: card_words(item) for item in verdicts if item.verdict in VERDICT_WORDS}
+    parents = {node.parent for node in nodes}
     drawn: dict[str, Tree] = {}
     for node in nodes:
-        label = node_label(node, remark=(remarks or {}).get(node.repo_id), mark=marks.get(node.repo_id))
+        origin = _origin(node, has_children=node.repo_id in parents)
+        label = _label(node, origin, remark=(remarks or {}).get(node.repo_id), mark=marks.get(node.repo_id))
         above = drawn.get(node.parent or "")
         drawn[node.repo_id] = Tree(label) if above is None else above.add(label)
     console = output()
@@ -70,17 +72,19 @@ def show_trees(
             console.print(drawn[node.repo_id], soft_wrap=True)
 
 
-def node_label(node: ModelNode, *, remark: str | None = None, mark: str | None = None) -> Text:
+def _label(node: ModelNode, origin: str, *, remark: str | None, mark: str | None) -> Text:
     """A model in a tree: a remark, its name, how it was made and how certain that is, and a mark."""
     label = Text(f"{plain(remark)}  " if remark else "")
     label.append(plain(node.repo_id), style="bold")
-    label.append(f"  {_origin(node)}", style="dim")
+    label.append(f"  {origin}", style="dim")
     if mark is not None:
         label.append(f"  ! {mark}", style="yellow")
     return label
 
 
-def _origin(node: ModelNode) -> str:
+def _origin(node: ModelNode, *, has_children: bool) -> str:
+    if node.parent is None and not has_children and node.root_posterior is not None:
+        return "no kin in the index"
     if node.parent is None:
         return "root" if node.root_posterior is None else f"root, {percent(node.root_posterior)} certain"
     return f"{node.relation}, {percent(node.confidence)} certain, by {_evidence_words(node.evidence)}"

@@ -73,7 +73,7 @@ def test_all_trees_are_drawn_the_largest_first_up_to_the_limit(ask):
     _, both, _ = ask("tree")
     _, one, _ = ask("tree", "--limit", "1")
     assert both.startswith(one)
-    assert "b/alone" in both
+    assert "b/alone  no kin in the index" in both
     assert "b/alone" not in one
 
 
