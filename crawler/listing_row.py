@@ -17,6 +17,7 @@ from storage.types import DeclaredBase, ModelRef, Skip
 _HUB_ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
 _REVISION = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _REPO_PART = re.compile(r"[A-Za-z0-9._-]{1,96}", re.ASCII)
+_MAX_NAME_CHARS = 512
 _RELATIONS = frozenset({"adapter", "finetune", "merge", "quantized"})
 _BASE_TAG = "base_model:"
 _LICENCE_TAG = "license:"
@@ -37,6 +38,11 @@ def parse_listing_row(row: object) -> ModelRef | Skip:
     if not isinstance(revision, str) or not _REVISION.fullmatch(revision):
         return _skip(row, f"sha is {quoted(revision)}")
     return _model(row, hub_id, str(repo_id), revision=revision)
+
+
+def _is_storable(name: str) -> bool:
+    """Whether a name, however strange, can be kept as it is, so that it is found again; it is escaped when shown."""
+    return len(name) <= _MAX_NAME_CHARS and name.isprintable()  # which no control character and no lone surrogate is
 
 
 def is_repo_id(value: object) -> bool:
@@ -90,7 +96,7 @@ def _skip(row: object, detail: str) -> Skip:
         hub_id = hashlib.sha256(text.encode()).hexdigest()[:24]
     return Skip(
         hub_id=hub_id,
-        repo_id=str(repo_id) if is_repo_id(repo_id) else quoted(repo_id),
+        repo_id=repo_id if isinstance(repo_id, str) and _is_storable(repo_id) else quoted(repo_id),
         revision=revision if isinstance(revision, str) and _REVISION.fullmatch(revision) else "",
         stage="crawl",
         reason="bad_listing_row",

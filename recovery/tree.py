@@ -11,11 +11,15 @@ from recovery.settings import PaperDistance, RecoverySettings, Stage
 from recovery.topology import minimum_spanning_tree
 from storage.types import (
     ClusterEvidence,
+    FloatArray,
     IndexArray,
     ModelTree,
     PairEvidence,
     Relation,
 )
+
+TIE_NATS = 1e-6
+"""Weight of what clipping cut off, on a logarithmic scale: it decides between equals and moves nothing else."""
 
 
 def recover_tree(evidence: ClusterEvidence, settings: RecoverySettings) -> ModelTree:
@@ -45,12 +49,17 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 20.0) -> ModelT
         len(distinct.members), distinct.left, distinct.right, cost=pairs.step_cost[distinct.row], forced=forced
     )
     rows = distinct.row[chosen]
-    forward = np.clip(pairs.direction[rows], -clip_nats, clip_nats)
+    forward = _bounded(pairs.direction[rows], clip_nats)
     # A cast is certain: twice what all clipped edges together could say, and still finite.
     certain = 2 * clip_nats * len(distinct.members)
     forward = np.where(pairs.cast[rows] != 0, certain * pairs.cast[rows], forward)
     rooting = root_tree(UndirectedTree(distinct.left[chosen], distinct.right[chosen], forward))
     return _with_copies(distinct, rooting, rows, pairs)
+
+
+def _bounded(nats: FloatArray, clip_nats: float) -> FloatArray:
+    """Clipped ratios that still differ: edges clipped alike would leave the root to the order of the members."""
+    return np.clip(nats, -clip_nats, clip_nats) + TIE_NATS * np.arcsinh(nats)
 
 
 def recover_mother(

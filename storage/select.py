@@ -34,6 +34,7 @@ FETCHED_ROWS = 10_000
 """Rows between two looks at the clock: an interrupt only reaches DuckDB while it computes."""
 
 FENCES = {
+    "enable_progress_bar": "false",  # it would be drawn on standard output
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",

@@ -24,18 +24,17 @@ def hub_id(repo_id: str, notes: ModelNotes) -> str:
 
 
 def describe(repo_id: str, files: Mapping[str, FileEntry], notes: ModelNotes, documents: Documents) -> Repository:
-    """The repository with these (one or more) files. Raises OSError when a document has gone since the scan."""
+    """The repository with these files. Raises OSError when a document has gone since the scan."""
     card = notes.card if notes.card is not None else documents.read(files.get("README.md"), read_card)
     config = _config(files, documents)
     library = notes.library or _library(card, files, config)
     bases = tuple(dict.fromkeys(strings(card.get("base_model"))))
     relation = _relation(card, files, config, library) if bases else None
-    newest_ns = max(entry.mtime_ns for entry in files.values())
     return Repository(
         hub_id=hub_id(repo_id, notes),
         repo_id=repo_id,
         created_at=notes.created_at,
-        last_modified=notes.last_modified or timestamp(datetime.fromtimestamp(newest_ns // 10**6 / 1000, UTC)),
+        last_modified=notes.last_modified or _last_change(files) or notes.created_at,
         files=files,
         fixed_sha=notes.sha,
         downloads=notes.downloads,
@@ -51,6 +50,13 @@ def describe(repo_id: str, files: Mapping[str, FileEntry], notes: ModelNotes, do
         bases=bases,
         relation=relation,
     )
+
+
+def _last_change(files: Mapping[str, FileEntry]) -> str | None:
+    if not files:
+        return None
+    newest_ns = max(entry.mtime_ns for entry in files.values())
+    return timestamp(datetime.fromtimestamp(newest_ns // 10**6 / 1000, UTC))
 
 
 def _config(files: Mapping[str, FileEntry], documents: Documents) -> Mapping[str, object]:

@@ -16,26 +16,26 @@ MAX_DEPTH = 16
 
 
 class Folder:
-    """`<root>/<org>/<name>/...`: a directory on the second level that holds a file, at any depth, is a repository."""
+    """`<root>/<org>/<name>/...`: a directory on the second level is a repository, even one without a file to serve."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
 
     def candidates(self) -> list[str]:
-        """Names `org/name` of all directories on the second level, sorted; whether they hold files is not known yet."""
+        """Names `org/name` of all directories on the second level, sorted."""
         found = []
         for org in self._directories(self._root):
             found += [f"{org.name}/{repo.name}" for repo in self._directories(Path(org.path))]
         return sorted(found)
 
-    def files(self, repo_id: str) -> dict[str, FileEntry]:
-        """Files of a repository by path, sorted; empty when there is no such repository."""
+    def files(self, repo_id: str) -> dict[str, FileEntry] | None:
+        """Files of a repository by path, sorted; None when there is no such repository."""
         org, _, name = repo_id.partition("/")
         if not _is_shown(org) or not _is_shown(name) or "/" in name:
-            return {}
+            return None
         start = self._inside(self._root / org / name)
-        if start is None:
-            return {}
+        if start is None or not start.is_dir():
+            return None
         found = {entry.path: entry for entry in self._walk(start, "", 0)}
         return dict(sorted(found.items()))
 

@@ -11,12 +11,13 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 
 from crawler.local_hub.answers import Answer, FileSlice
 from crawler.local_hub.cdn import cdn_answer
@@ -176,18 +177,23 @@ async def _send_slice(
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
     response.content_length = answer.length
     try:
-        await response.prepare(request)
-        position = wanted.begin
-        while position < wanted.end:
-            chunk = await asyncio.to_thread(os.pread, descriptor, min(_CHUNK_BYTES, wanted.end - position), position)
-            if not chunk:
-                raise ConnectionResetError("the file has shrunk")
-            record.bytes_sent += len(chunk)
-            position += len(chunk)
-            await response.write(chunk)
+        with suppress(ClientConnectionResetError):  # the client hung up, as one does that has read enough
+            await response.prepare(request)
+            await _write_slice(response, descriptor, wanted, record)
     finally:
         os.close(descriptor)
     return response
+
+
+async def _write_slice(response: web.StreamResponse, descriptor: int, wanted: FileSlice, record: LoggedRequest) -> None:
+    position = wanted.begin
+    while position < wanted.end:
+        chunk = await asyncio.to_thread(os.pread, descriptor, min(_CHUNK_BYTES, wanted.end - position), position)
+        if not chunk:
+            raise ConnectionResetError("the file has shrunk")
+        record.bytes_sent += len(chunk)
+        position += len(chunk)
+        await response.write(chunk)
 
 
 def _open_unchanged(wanted: FileSlice) -> int | None:

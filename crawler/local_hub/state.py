@@ -41,10 +41,10 @@ class HubState:
     def repository(self, repo_id: str) -> Repository | None:
         """The repository of exactly this name, or None. Raises OSError when it is being removed at this moment."""
         files = self._folder.files(repo_id)
-        return describe(repo_id, files, self._notes(repo_id), self._documents) if files else None
+        return None if files is None else describe(repo_id, files, self._notes(repo_id), self._documents)
 
     def identities(self) -> list[tuple[str, ModelNotes, str]]:
-        """(`_id`, notes, name) of everything that may be a repository, unsorted: what a listing needs to order most."""
+        """(`_id`, notes, name) of all repositories, unsorted: what a listing needs to order most."""
         told = self.told().models
         names = [(told.get(repo_id, ModelNotes()), repo_id) for repo_id in self._folder.candidates()]
         return [(hub_id(repo_id, notes), notes, repo_id) for notes, repo_id in names]
@@ -66,11 +66,11 @@ class HubState:
             if name not in renames:
                 break
             name = renames[name]
-            if self._folder.files(name):
+            if self._folder.files(name) is not None:
                 return name
         folded = name.casefold()
         alike = (candidate for candidate in self._folder.candidates() if candidate.casefold() == folded)
-        return next((candidate for candidate in alike if self._folder.files(candidate)), None)
+        return next((candidate for candidate in alike if self._folder.files(candidate) is not None), None)
 
     def sha(self, repo: Repository) -> str:
         """The repository's commit: hub.json's, or that of its contents. Reads files not hashed yet."""

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from modelkin.config import Config
-from modelkin.pipeline.hub_address import HubAddress, choose_hub
+from modelkin.pipeline.hub_address import HubAddress, choose_hub, parse_hub
 from modelkin.progress import Progress
 from modelkin.report import RunReport
 from storage.catalog import Catalog
@@ -32,6 +32,7 @@ class Run:
 
 def refresh(hub: str | None, index_dir: Path, *, config: Config, progress: Progress) -> RunReport:
     """Crawl, index, recover and publish; only what is new, changed, gone, or was left pending."""
+    _check(hub)
     with _run("refresh", index_dir, config, progress) as run:
         address = choose_hub(hub, run.catalog)
         _crawl(run, address)
@@ -41,6 +42,7 @@ def refresh(hub: str | None, index_dir: Path, *, config: Config, progress: Progr
 
 def crawl(hub: str | None, index_dir: Path, *, config: Config, progress: Progress) -> RunReport:
     """Reads the listing and samples what is new or changed."""
+    _check(hub)
     with _run("crawl", index_dir, config, progress) as run:
         _crawl(run, choose_hub(hub, run.catalog))
     return run.report
@@ -108,6 +110,12 @@ def _finish(catalog: Catalog, report: RunReport) -> None:
     report.models, report.trees, report.edges, report.skipped_now = catalog.database.rows("totals")[0]
     catalog.finish_run(report.run_id, status="done", counts=report.as_dict())
     publish(catalog.database, catalog.index_dir)
+
+
+def _check(hub: str | None) -> None:
+    """A mistyped Hub must not leave an empty index behind. Raises `UsageError`."""
+    if hub is not None:
+        parse_hub(hub)
 
 
 def _provenance(config: Config) -> dict[str, object]:

@@ -180,6 +180,7 @@ async def test_a_model_that_went_or_moved_on_since_the_listing_is_skipped(root, 
         refs = await listed(client)
         (folder / "model.safetensors").unlink()
         (folder / "config.json").unlink()
+        folder.rmdir()
         (changed / "config.json").write_text("{}")
         outcomes = {o.repo_id: o async for o in read_models(client, refs.values(), SETTINGS)}
     assert {name: o.reason for name, o in outcomes.items()} == {

@@ -166,6 +166,21 @@ def test_another_method_recovers_every_tree_again_and_back(hub: Path, index: Pat
     assert index_content(index) == index_content(pristine_index)
 
 
+def test_folders_that_hold_no_model_or_have_odd_names_are_left_out_by_name(tmp_path: Path):
+    outside = tmp_path / "weights.safetensors"
+    outside.write_bytes(b"elsewhere")
+    for name in ("org/empty", "org/linked", "имя/модель 🤗"):
+        (tmp_path / "hub" / name).mkdir(parents=True)
+    (tmp_path / "hub" / "org" / "linked" / "model.safetensors").symlink_to(outside)
+    report = refreshed(tmp_path / "hub", tmp_path / "index")
+    assert (report.models, report.skipped_now) == (0, 3)
+    assert query(tmp_path / "index", "SELECT repo_id, reason FROM skips ORDER BY repo_id") == [
+        ("org/empty", "no_safetensors"),
+        ("org/linked", "no_safetensors"),
+        ("имя/модель 🤗", "bad_listing_row"),
+    ]
+
+
 def test_copies_hang_under_the_oldest_and_cards_are_audited(models: Mapping[str, Weights], tmp_path: Path):
     hub = write_hub(tmp_path / "hub", {name: models[name] for name in ("lab/root", "lab/tuned", "other/root")})
     for name in ("mirror/copy", "mirror/copy-of-copy"):
@@ -195,6 +210,7 @@ def test_an_index_mirrors_one_hub(hub: Path, index: Path, tmp_path: Path):
         refreshed(served.endpoint, index)
     with pytest.raises(UsageError, match="neither a URL"):
         refreshed(tmp_path / "nowhere", tmp_path / "fresh")
+    assert not (tmp_path / "fresh").exists()
     with pytest.raises(IndexFault, match="no index at"):
         recover(tmp_path / "nothing", config=Config(), progress=Silent())
 

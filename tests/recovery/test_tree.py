@@ -27,6 +27,18 @@ def test_no_edge_says_more_than_it_may():
     assert recover_kin(evidence, clip_nats=100).root == 0
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_edges_clipped_alike_are_told_apart_by_what_they_said_before(order: tuple[int, int, int]):
+    """a -> b says 10,000 nats and b <- c says 30: the clip alone would leave the root to the members' order."""
+    a, b, c = order
+    evidence = cluster(
+        3,
+        step_cost={tuple(sorted((a, b))): 1, tuple(sorted((b, c))): 1},
+        direction={tuple(sorted((a, b))): 1e4 if a < b else -1e4, tuple(sorted((b, c))): -30 if b < c else 30},
+    )
+    assert recover_kin(evidence).root == a
+
+
 def test_copies_hang_under_the_first_of_them_with_an_even_share_of_belief():
     same = {(1, 3): True, (1, 4): True, (3, 4): True}
     evidence = cluster(

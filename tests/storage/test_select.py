@@ -201,3 +201,7 @@ def test_a_snapshot_that_is_no_database_is_an_index_fault(tmp_path: Path):
     path.write_bytes(b"x" * 20_000)
     with pytest.raises(IndexFault, match="cannot be opened"):
         select(path, "SELECT 1")
+
+
+def test_no_progress_bar_is_drawn_over_the_answer(snapshot: Path):
+    assert select(snapshot, "SELECT current_setting('enable_progress_bar')").rows == ((False,),)

@@ -48,13 +48,13 @@ def test_symlinks_are_followed_inside_the_folder_only(add_model, root, tmp_path)
     assert set(files) == {"config.json", "again.json"}
     assert files["again.json"].location == root / "org" / "m" / "config.json"
     assert Folder(root).candidates() == ["org/alias", "org/m"]
-    assert Folder(root).files("org/linked") == {}
+    assert Folder(root).files("org/linked") is None
 
 
 def test_names_that_lead_elsewhere_are_no_repositories(add_model, root):
     add_model("org/m")
     for name in ("..", "org", "org/..", "../models/org", "org/m/..", "org/.", "/", "org/\0", "", "org/m/config.json"):
-        assert Folder(root).files(name) == {}
+        assert Folder(root).files(name) is None
 
 
 def test_depth_is_bounded(add_model, root):

@@ -210,11 +210,14 @@ def test_a_folder_grows_and_shrinks_while_it_is_served(add_model, serve, raw, ro
     assert client("/api/models").json == []
     model = add_model("org/m", {"config.json": "{}"})
     (root / "org" / "empty").mkdir()
+    assert sorted(ids(client, "/api/models")) == ["org/empty", "org/m"]
+    (root / "org" / "empty").rmdir()
     assert ids(client, "/api/models") == ["org/m"]
     sha = client("/api/models?expand=sha").json[0]["sha"]
     (model / "config.json").write_text("{  }")
     assert client("/api/models?expand=sha").json[0]["sha"] != sha
     (model / "config.json").unlink()
+    model.rmdir()
     assert client("/api/models").json == []
 
 
