@@ -14,10 +14,8 @@ from indexer.embedding import embed
 from indexer.nearest import nearest
 from indexer.relatedness import kin_threshold, relatedness
 from indexer.settings import IndexSettings
-from indexer.vector_index import build_index, index_embeddings, load_index
+from indexer.vector_index import index_embeddings, load_index
 from storage.types import IndexArray, Pairs, SamplePlan, WeightArray
-
-__all__ = ["build_index", "evidence_pairs", "loose_cosine", "related_pairs"]
 
 LOOSE_DEVIATIONS = 4.5
 """Candidates lie above so many deviations of strangers' cosines: 3.4e-6 false ones per query and indexed model."""

@@ -62,11 +62,15 @@ def build_index(embeddings: WeightArray, row_ids: IndexArray | None = None) -> b
     return hashlib.sha256(body).digest() + body
 
 
+def is_whole(data: bytes) -> bool:
+    """Whether these are all the bytes that `build_index` made, so that `load_index` accepts them."""
+    return hashlib.sha256(data[DIGEST_BYTES:]).digest() == data[:DIGEST_BYTES]
+
+
 def load_index(data: bytes) -> VectorIndex:
     """The index that `build_index` turned into bytes. Raises `IndexFault` when they are not whole."""
     import faiss  # noqa: PLC0415 - as above
 
-    digest, body = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
-    if hashlib.sha256(body).digest() != digest:
+    if not is_whole(data):
         raise IndexFault("a vector index is damaged; delete the index folder's vectors/, the next refresh rebuilds it")
-    return VectorIndex(faiss.deserialize_index(np.frombuffer(body, dtype=np.uint8)))
+    return VectorIndex(faiss.deserialize_index(np.frombuffer(data[DIGEST_BYTES:], dtype=np.uint8)))

@@ -1,15 +1,18 @@
 """Index: for every architecture that changed, which of its models are kin, and which kin form a cluster."""
 
-from indexer.candidates import build_index, related_pairs
+import hashlib
+
+from indexer.candidates import related_pairs
 from indexer.clusters import connected_components
 from indexer.embedding import embed
+from indexer.vector_index import build_index, is_whole
 from modelkin.config import Config
 from modelkin.progress import Progress
 from modelkin.report import RunReport
 from storage.catalog import Catalog
 from storage.graph_records import Members, PendingPlan, commit_clusters, pending_plans, plan_members
 from storage.types import Pairs
-from storage.vectors import collect_files, write_vector_index
+from storage.vectors import collect_files, read_vector_index, write_vector_index
 
 
 def index_pending(catalog: Catalog, config: Config, progress: Progress, report: RunReport) -> None:
@@ -27,12 +30,22 @@ def index_pending(catalog: Catalog, config: Config, progress: Progress, report: 
 
 
 def _relate(catalog: Catalog, item: PendingPlan, members: Members, config: Config) -> Pairs:
-    embeddings = embed(members.values, item.plan, dimensions=config.index.dimensions)
-    data = build_index(embeddings)
-    name = f"{item.plan.plan_id}-{item.digest or 'empty'}.faiss"
-    collect_files(catalog.vectors, _other_plans(catalog, item.plan.plan_id))
-    write_vector_index(catalog.vectors, name, data)
+    data = _vector_index(catalog, item, members, config.index.dimensions)
     return related_pairs(members.values, item.plan, config.index, index=data)
+
+
+def _vector_index(catalog: Catalog, item: PendingPlan, members: Members, dimensions: int) -> bytes:
+    """The stored index of exactly these embeddings, built where it is missing; older ones of the plan are removed."""
+    # Rows are members by place, so the order of members is part of the name.
+    content = hashlib.sha256("\n".join([item.digest, str(dimensions), *members.hub_ids]).encode()).hexdigest()
+    name = f"{item.plan.plan_id}-{content[:32]}.faiss"
+    collect_files(catalog.vectors, _other_plans(catalog, item.plan.plan_id) | {name})
+    stored = read_vector_index(catalog.vectors, name)
+    if stored is not None and is_whole(stored):
+        return stored
+    data = build_index(embed(members.values, item.plan, dimensions=dimensions))
+    write_vector_index(catalog.vectors, name, data)
+    return data
 
 
 def _other_plans(catalog: Catalog, plan_id: str) -> set[str]:

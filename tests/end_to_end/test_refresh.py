@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from crawler.local_hub import LocalHub
 from crawler.settings import CrawlSettings, HubSettings
+from indexer.settings import IndexSettings
 from modelkin.config import Config, ExactSettings
 from modelkin.pipeline import crawl, recover, refresh, verify
 from modelkin.pipeline import index as index_models
@@ -179,6 +180,20 @@ def test_folders_that_hold_no_model_or_have_odd_names_are_left_out_by_name(tmp_p
         ("org/linked", "no_safetensors"),
         ("имя/модель 🤗", "bad_listing_row"),
     ]
+
+
+def test_a_vector_index_is_used_again_and_a_missing_or_damaged_one_is_built_again(hub: Path, index: Path):
+    (vectors,) = (index / "vectors").iterdir()
+    whole, content = vectors.read_bytes(), index_content(index)
+    for damage in (None, b"", whole[:-1]):
+        written = vectors.stat().st_mtime_ns
+        if damage is not None:
+            vectors.write_bytes(damage)
+        again = Config(index=IndexSettings(neighbours=15 if damage is None else 14 - len(damage) % 2))
+        refreshed(hub, index, again)
+        assert vectors.read_bytes() == whole
+        assert index_content(index) == content
+        assert (vectors.stat().st_mtime_ns == written) == (damage is None)
 
 
 def test_copies_hang_under_the_oldest_and_cards_are_audited(models: Mapping[str, Weights], tmp_path: Path):

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from indexer import candidates as module
-from indexer.candidates import build_index, evidence_pairs, loose_cosine, related_pairs
+from indexer.candidates import evidence_pairs, loose_cosine, related_pairs
 from indexer.clusters import connected_components
 from indexer.embedding import embed
 from indexer.relatedness import kin_threshold, relatedness
 from indexer.settings import IndexSettings
+from indexer.vector_index import build_index
 from tests.support.sampled import Weights, all_pairs, fingerprints, pair_set, plan_of
 
 SETTINGS = IndexSettings()

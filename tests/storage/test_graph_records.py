@@ -175,15 +175,17 @@ def test_a_recovered_tree_stands_in_the_views(family: Catalog):
     assert query(family, "SELECT count(*) FROM moments") == [(6,)]
 
 
-def test_direction_is_positive_when_the_recovered_parent_is_the_likelier_one_of_the_stored_pair(family: Catalog):
-    stored = dict(query(family, "SELECT left_id || ' ' || right_id, direction FROM store.pair"))
-    assert set(stored) == {"id-leaf id-mid", "id-mid id-root"}
-    cluster = [
-        row[0]
-        for row in query(family, "SELECT hub_id FROM store.member JOIN store.cluster USING (cluster_id) WHERE size = 3")
-    ]
-    assert len(cluster) == 3
-    assert all(abs(value) in (1.5, 2.5) for value in stored.values())
+def test_a_stored_direction_turns_with_the_order_of_its_pair(catalog: Catalog):
+    """Evidence speaks of members by number, always for the lower one here; pairs are stored by hub id."""
+    crawl(catalog, *"abcdef")
+    relate(catalog, set("abcdef"))
+    recover(catalog, clusters_to_recover(catalog)[0].cluster_id, dict(zip("bcdef", "abcde", strict=True)))
+    number = {hub_id: place for place, hub_id in enumerate(plan_members(catalog, "plan").hub_ids)}
+    stored = query(catalog, "SELECT left_id, right_id, direction FROM store.pair ORDER BY ALL")
+    assert [left[-1] + right[-1] for left, right, _ in stored] == ["ab", "bc", "cd", "de", "ef"]
+    signs = [1 if number[left] < number[right] else -1 for left, right, _ in stored]
+    assert set(signs) == {-1, 1}
+    assert [np.sign(direction) for *_, direction in stored] == signs
 
 
 def test_an_index_step_that_changes_nothing_keeps_the_recovered_tree(family: Catalog):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from crawler.local_hub import HubOptions, LocalHub
+from crawler.local_hub import LocalHub
 
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # read when huggingface_hub is first imported
 
@@ -87,21 +87,6 @@ def tell(root: Path) -> Callable[..., None]:
         os.utime(path, ns=(stamp, stamp))
 
     return write
-
-
-@pytest.fixture
-def serve(root: Path):
-    """Starts hubs on the folder, and stops them with the test."""
-    running: list[LocalHub] = []
-
-    def start(**options: Any) -> LocalHub:
-        hub = LocalHub(root, options=HubOptions(**options))
-        running.append(hub.__enter__())
-        return hub
-
-    yield start
-    for hub in running:
-        hub.__exit__(None, None, None)
 
 
 @pytest.fixture
