@@ -4,6 +4,12 @@ If u is the parent, v = s*u + r with one slope s for the layer (weight decay) le
 row and every column; the other way round the slope <u,v>/<v,v> must vary with how far each row moved. With a free
 variance per group g (a row or column) of n_g weights,
 l(u -> v) = -sum_g n_g/2 * [log |u_g|^2 + log |v_g - s u_g|^2].
+
+The n_g weights of a group are no independent draws: a training step has few directions, so its entries move together.
+If the entries of a step have covariance C, a sum of squares over n of them scatters as if there were
+(tr C)^2 / tr C^2 of them, C's participation ratio (the effective degrees of freedom of a quadratic form, Satterthwaite
+1946). That number, read off the spectrum of the step itself, is what n_g is here. Rows and columns are the same weights
+twice, hence the mean of both.
 """
 
 from dataclasses import dataclass
@@ -15,6 +21,7 @@ ITERATIONS = 30
 SHRINK_TOLERANCE = 1e-6  # relative; an error of the shrink enters the likelihood squared
 SHRINK_FLOOR = 1e-12  # absolute: no training step shrinks weights so little
 RESIDUAL_FLOOR = 1e-12  # of the difference: less is cancellation in float64
+SMALLEST_SQUARE = 2.0**-1000  # keeps a quotient of squares of squares finite where nothing moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +31,27 @@ class GroupSums:
     left_squared: Tensor
     left_dot: Tensor  # <left, r>
     squared: Tensor  # <r, r>
-    weights: int  # in each group
+    draws: Tensor  # (pairs,) independent draws that the weights of a group are worth: `participation`
 
     @property
     def reversed(self) -> "GroupSums":
         """The same pairs with left and right exchanged."""
         right_squared = self.left_squared + 2 * self.left_dot + self.squared
-        return GroupSums(right_squared, -(self.left_dot + self.squared), self.squared, self.weights)
+        return GroupSums(right_squared, -(self.left_dot + self.squared), self.squared, self.draws)
 
     @property
     def telling(self) -> Tensor:
         """(pairs, groups) bool: groups that changed and are nowhere all zero; the others speak for neither side."""
         return (self.squared > 0) & (self.left_squared > 0) & (self.reversed.left_squared > 0)
+
+
+def participation(squared: Tensor) -> Tensor:
+    """(pairs,) independent draws in a line of a step with these squared singular values (pairs, order); at least 1.
+
+    (sum s^2)^2 / sum s^4. Sampled lines see at most as many directions as they are, so this errs to the careful side.
+    """
+    total = squared.sum(1)
+    return torch.where(total > 0, total**2 / (squared**2).sum(1).clamp_min(SMALLEST_SQUARE), 1.0)
 
 
 def log_likelihood_ratio(sums: GroupSums) -> Tensor:
@@ -57,7 +73,7 @@ def _log_likelihood(sums: GroupSums, telling: Tensor, fixed: Tensor) -> Tensor:
     shrink = _likeliest_shrink(parent, dot, squared, free=telling & ~fixed.unsqueeze(1))
     residual = _residual(parent, dot, squared, shrink)
     logs = torch.where(telling, parent.log() + residual.log(), 0.0)
-    return -sums.weights / 2 * logs.sum(1)
+    return -sums.draws / 2 * logs.sum(1)
 
 
 def _likeliest_shrink(parent: Tensor, dot: Tensor, squared: Tensor, *, free: Tensor) -> Tensor:

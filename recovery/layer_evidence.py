@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from recovery.casts import CastSearch
-from recovery.direction import GroupSums, log_likelihood_ratio
+from recovery.direction import GroupSums, log_likelihood_ratio, participation
 from recovery.distances import Scale, difference, tile_distances
 from recovery.moments import LayerMoments
 from recovery.schedule import LayerSchedule, spans
@@ -98,17 +97,13 @@ class _PairBatch:
     left: Tensor
     right: Tensor
 
-    def row_sums(self, members: MemberSums) -> GroupSums:
+    def row_sums(self, members: MemberSums, draws: Tensor) -> GroupSums:
         squared = members.row_squared[self.left]
-        return GroupSums(
-            squared, self.sums.row_dot[self.at], self.sums.row_squared[self.at], members.col_squared.shape[1]
-        )
+        return GroupSums(squared, self.sums.row_dot[self.at], self.sums.row_squared[self.at], draws)
 
-    def col_sums(self, members: MemberSums) -> GroupSums:
+    def col_sums(self, members: MemberSums, draws: Tensor) -> GroupSums:
         squared = members.col_squared[self.left]
-        return GroupSums(
-            squared, self.sums.col_dot[self.at], self.sums.col_squared[self.at], members.row_squared.shape[1]
-        )
+        return GroupSums(squared, self.sums.col_dot[self.at], self.sums.col_squared[self.at], draws)
 
     def gram(self, members: MemberSums, sample: SpectrumSample) -> Tensor:
         if not sample.along_rows:
@@ -121,7 +116,8 @@ def _judge(
 ) -> LayerVerdict:
     noise = rounding.noise(batch.left, batch.right)
     squared = squared_singular_values(batch.gram(members, sample))
-    streams = batch.row_sums(members), batch.col_sums(members)
+    draws = participation(squared)
+    by_row, by_column = batch.row_sums(members, draws), batch.col_sums(members, draws)
     norm = members.row_squared.sum(1)
     return LayerVerdict(
         l_ft=batch.sums.l_ft[batch.at],
@@ -131,5 +127,5 @@ def _judge(
         changed=batch.sums.changed[batch.at],
         rank=rank(squared, noise, sample=sample),
         step_cost=step_cost(squared, noise, sample=sample),
-        direction=sum((log_likelihood_ratio(s) for s in streams), torch.zeros_like(noise.variance)),
+        direction=(log_likelihood_ratio(by_row) + log_likelihood_ratio(by_column)) / 2,
     )

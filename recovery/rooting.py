@@ -12,11 +12,6 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from storage.types import FloatArray, IndexArray
 
-REPETITION = 8.0
-"""How often the same evidence is counted: rows and columns are the same weights twice, and neighbours in a row are no
-independent draws. Chosen by log-loss on trained families, so that confidence means frequency.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class UndirectedTree:
@@ -54,12 +49,12 @@ def root_tree(tree: UndirectedTree) -> Rooting:
     """The most likely rooting of a tree; among equals the one at the lowest node.
 
     An edge whose direction turns changes the log-likelihood by its ratio, so the posterior of the root is the softmax
-    of the summed ratios, freed of repetition, and an edge's direction holds with the posterior mass of all roots on its
+    of the summed ratios, and an edge's direction holds with the posterior mass of all roots on its
     parent's side.
     """
     score = _root_scores(tree)
     root = int(score.argmax())
-    mass = np.exp((score - score[root]) / REPETITION)
+    mass = np.exp(score - score[root])
     posterior = mass / mass.sum()
     walk = _walk(tree, root)
     confidence = np.clip(1 - _subtree_sums(walk, posterior), 0.0, 1.0)

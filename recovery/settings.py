@@ -33,8 +33,8 @@ class RecoverySettings:
 
     method: Method = "kin"
     """`kin`: the most likely tree of training steps; `mother`: the paper's (arXiv 2405.18432), for comparison."""
-    clip_nats: float = 20.0
-    """kin: no single edge may say more about its direction, however many weights it counts."""
+    clip_nats: float = 5.0
+    """kin: no single edge may say more about its direction: odds of 150 to 1, however well the model of a step fits."""
     distance: PaperDistance = "l_ft"
     """mother: l_ft for full fine-tuning, l_lora for LoRA."""
     stage: Stage = "specialised"

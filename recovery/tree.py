@@ -30,7 +30,7 @@ def recover_tree(evidence: ClusterEvidence, settings: RecoverySettings) -> Model
     return recover_mother(evidence, distance=settings.distance, stages=stages, kurtosis_weight=settings.kurtosis_weight)
 
 
-def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 20.0) -> ModelTree:
+def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0) -> ModelTree:
     """The most likely tree when a training step adds a matrix of unknown covariance to a shrunken parent.
 
     1. Identical weights are one node. Which copy is the original the weights cannot tell: the lowest member number is

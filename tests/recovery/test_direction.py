@@ -2,13 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from recovery.direction import GroupSums, log_likelihood_ratio
+from recovery.direction import GroupSums, log_likelihood_ratio, participation
 from tests.support.plain_kin import log_likelihood
 
 
 def row_sums(u: np.ndarray, v: np.ndarray) -> GroupSums:
     x, r = torch.from_numpy(u), torch.from_numpy(v - u)
-    return GroupSums((x * x).sum(1)[None], (x * r).sum(1)[None], (r * r).sum(1)[None], u.shape[1])
+    return GroupSums(
+        (x * x).sum(1)[None], (x * r).sum(1)[None], (r * r).sum(1)[None], torch.tensor([float(u.shape[1])])
+    )
 
 
 def ratio(u: np.ndarray, v: np.ndarray) -> float:
@@ -71,6 +73,18 @@ def test_a_layer_merely_scaled_gives_a_finite_ratio():
 def test_pairs_of_a_batch_do_not_touch_each_other():
     pairs = [row_sums(*step(np.random.default_rng(seed), 0.9 + seed / 50)) for seed in range(4)]
     names = ("left_squared", "left_dot", "squared")
-    together = GroupSums(*(torch.cat([getattr(p, n) for p in pairs]) for n in names), weights=50)
+    together = GroupSums(*(torch.cat([getattr(p, n) for p in pairs]) for n in names), draws=torch.full((4,), 50.0))
     alone = [log_likelihood_ratio(p) for p in pairs]
     torch.testing.assert_close(log_likelihood_ratio(together), torch.cat(alone), rtol=1e-9, atol=0)
+
+
+def test_a_line_is_worth_as_many_draws_as_the_step_has_equal_directions():
+    squared = torch.tensor([[4.0, 4.0, 4.0, 0.0], [9.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    assert participation(squared).tolist() == [3.0, 1.0, 1.0]
+
+
+def test_fewer_draws_say_less_in_proportion():
+    u, v = step(np.random.default_rng(7), 0.97)
+    sums = row_sums(u, v)
+    fewer = GroupSums(sums.left_squared, sums.left_dot, sums.squared, sums.draws / 5)
+    assert log_likelihood_ratio(fewer).item() == pytest.approx(log_likelihood_ratio(sums).item() / 5)

@@ -2,7 +2,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from recovery.rooting import REPETITION, UndirectedTree, root_tree
+from recovery.rooting import UndirectedTree, root_tree
 from tests.support.plain_kin import best_rooting
 
 
@@ -21,7 +21,7 @@ def random_tree(seed: int, nodes: int) -> dict[tuple[int, int], float]:
 def test_rooting_equals_scoring_every_root(seed: int):
     edges = random_tree(seed, 2 + seed)
     found = root_tree(tree_of(edges))
-    directed, posterior = best_rooting(edges, REPETITION)
+    directed, posterior = best_rooting(edges)
     assert {(int(p), child) for child, p in enumerate(found.parent) if p >= 0} == directed
     np.testing.assert_allclose(found.root_posterior, [posterior[n] for n in range(len(posterior))], atol=1e-12)
 

@@ -25,15 +25,21 @@ def step_cost(u: Model, v: Model, roundoff_u: float, roundoff_v: float) -> float
 
 
 def direction(u: Model, v: Model) -> float:
-    """log L(u -> v) - log L(v -> u) over rows plus columns; slopes are 1 in layers with an unchanged group."""
+    """log L(u -> v) - log L(v -> u), mean of rows and columns; slopes are 1 in layers with an unchanged group.
+
+    A line of a step is worth as many draws as its spectrum's participation ratio.
+    """
     total = 0.0
     for layer in u:
         a, b = u[layer].astype(float), v[layer].astype(float)
+        squared = np.linalg.svd(b - a, compute_uv=False) ** 2
+        draws = squared.sum() ** 2 / (squared**2).sum() if squared.any() else 1.0
         for x, y in ((a, b), (a.T, b.T)):
             fixed = bool((x == y).all(1).any())
             use = (x != y).any(1) & x.any(1) & y.any(1)
             if use.any():
-                total += log_likelihood(x[use], y[use], fixed=fixed) - log_likelihood(y[use], x[use], fixed=fixed)
+                ratio = log_likelihood(x[use], y[use], fixed=fixed) - log_likelihood(y[use], x[use], fixed=fixed)
+                total += draws / x.shape[1] * ratio / 2
     return total
 
 
@@ -46,18 +52,13 @@ def log_likelihood(x: np.ndarray, y: np.ndarray, *, fixed: bool) -> float:
     return -x.shape[1] / 2 * (np.log((x**2).sum(1)) + np.log(((y - s * x) ** 2).sum(1))).sum()
 
 
-def best_rooting(
-    edges: Mapping[tuple[int, int], float], repetition: float
-) -> tuple[set[tuple[int, int]], dict[int, float]]:
-    """Directed edges and root posterior of a tree whose edge (a, b) has log L(a -> b) - log L(b -> a).
-
-    Evidence that is counted `repetition` times over is worth as much less.
-    """
+def best_rooting(edges: Mapping[tuple[int, int], float]) -> tuple[set[tuple[int, int]], dict[int, float]]:
+    """Directed edges and root posterior of a tree whose edge (a, b) has log L(a -> b) - log L(b -> a)."""
     tree = nx.Graph(list(edges))
     ratio = {**edges, **{(b, a): -x for (a, b), x in edges.items()}}
     score = {r: sum(ratio[e] for e in nx.bfs_edges(tree, r)) / 2 for r in tree}
     best = max(score, key=lambda r: (score[r], -r))
-    mass = {r: np.exp((score[r] - score[best]) / repetition) for r in score}
+    mass = {r: np.exp(score[r] - score[best]) for r in score}
     return set(nx.bfs_edges(tree, best)), {r: m / sum(mass.values()) for r, m in mass.items()}
 
 
