@@ -38,8 +38,8 @@ class Comparison:
     step_cost_per_weight: float
     direction_nats: float
     parent: str | None  # the likelier parent; None where the weights cannot say
-    relation: str | None  # what the step looks like; None for strangers
-    confidence: float | None  # probability of that direction
+    relation: str | None  # what the step looks like; None for strangers, and for siblings whose parent is a third model
+    confidence: float | None  # probability of that direction, or that they are such siblings
 
 
 def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSource], config: Config) -> Comparison:
@@ -112,10 +112,13 @@ def _sample(source: DescribedSource, plan: SamplePlan) -> WeightArray:
 def _verdict(
     names: tuple[str, str], evidence: ClusterEvidence, config: Config
 ) -> tuple[str | None, str | None, float | None]:
-    tree = recover_tree(evidence, config.recovery)
-    child = 1 - tree.root
+    """(parent, relation, confidence); neither is named where they are siblings of a model that is neither of them."""
+    graph = recover_tree(evidence, config.recovery)
+    if graph.root >= graph.members:
+        return None, None, float(graph.confidence[graph.root])
+    child = 1 - graph.root
     undecided = bool(evidence.pairs.identical[0])
-    return None if undecided else names[tree.root], tree.relation[child], float(tree.confidence[child])
+    return None if undecided else names[graph.root], graph.relation[child], float(graph.confidence[child])
 
 
 def _cosine(evidence: ClusterEvidence) -> float | None:

@@ -13,7 +13,8 @@ from storage.types import (
     ClusterEvidence,
     FloatArray,
     IndexArray,
-    ModelTree,
+    MergeParents,
+    ModelGraph,
     PairEvidence,
     Relation,
 )
@@ -22,7 +23,7 @@ TIE_NATS = 1e-6
 """Weight of what clipping cut off, on a logarithmic scale: it decides between equals and moves nothing else."""
 
 
-def recover_tree(evidence: ClusterEvidence, settings: RecoverySettings) -> ModelTree:
+def recover_tree(evidence: ClusterEvidence, settings: RecoverySettings) -> ModelGraph:
     """The tree by the method the settings name. Raises `ValueError` where the pairs do not connect all members."""
     if settings.method == "kin":
         return recover_kin(evidence, clip_nats=settings.clip_nats)
@@ -30,7 +31,7 @@ def recover_tree(evidence: ClusterEvidence, settings: RecoverySettings) -> Model
     return recover_mother(evidence, distance=settings.distance, stages=stages, kurtosis_weight=settings.kurtosis_weight)
 
 
-def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0) -> ModelTree:
+def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0) -> ModelGraph:
     """The most likely tree when a training step adds a matrix of unknown covariance to a shrunken parent.
 
     1. Identical weights are one node. Which copy is the original the weights cannot tell: the lowest member number is
@@ -64,7 +65,7 @@ def _bounded(nats: FloatArray, clip_nats: float) -> FloatArray:
 
 def recover_mother(
     evidence: ClusterEvidence, *, distance: PaperDistance, stages: Sequence[Stage], kurtosis_weight: float = 0.3
-) -> ModelTree:
+) -> ModelGraph:
     """The tree by the paper's method, `mother_edges`; `stages` says of each member how it was trained.
 
     The method asserts its tree without any doubt, so every confidence is 1.
@@ -77,8 +78,8 @@ def recover_mother(
     parent = np.full(evidence.members, -1, dtype=np.int64)
     child = rows >= 0
     parent[child] = (pairs.left + pairs.right)[rows[child]] - members[child]
-    relation = tuple(relation_of(pairs, int(row)) for row in rows)
-    return ModelTree(root, parent, rows, relation, np.ones(evidence.members), (members == root).astype(np.float64))
+    posterior = (members == root).astype(np.float64)
+    return _plain_graph(pairs, parent, rows, confidence=np.ones(evidence.members), root_posterior=posterior)
 
 
 def _forced_casts(distinct: DistinctWeights, pairs: PairEvidence) -> IndexArray:
@@ -95,7 +96,7 @@ def _forced_casts(distinct: DistinctWeights, pairs: PairEvidence) -> IndexArray:
     return np.array(forced, dtype=np.int64)
 
 
-def _with_copies(distinct: DistinctWeights, rooting: Rooting, rows: IndexArray, pairs: PairEvidence) -> ModelTree:
+def _with_copies(distinct: DistinctWeights, rooting: Rooting, rows: IndexArray, pairs: PairEvidence) -> ModelGraph:
     """The tree of all members from the rooted tree of distinct weights, whose edge e is row `rows[e]` of `pairs`."""
     original, nodes = distinct.original, distinct.members
     parent = np.where(original == np.arange(len(original)), -1, original)
@@ -107,8 +108,29 @@ def _with_copies(distinct: DistinctWeights, rooting: Rooting, rows: IndexArray, 
     confidence[nodes] = rooting.confidence
     posterior = np.zeros(len(original))
     posterior[nodes] = rooting.root_posterior
-    relation = tuple(relation_of(pairs, int(row)) for row in pair)
-    return ModelTree(int(nodes[rooting.root]), parent, pair, relation, confidence, posterior)
+    return _plain_graph(pairs, parent, pair, confidence=confidence, root_posterior=posterior)
+
+
+def _plain_graph(
+    pairs: PairEvidence, parent: IndexArray, pair: IndexArray, *, confidence: FloatArray, root_posterior: FloatArray
+) -> ModelGraph:
+    """A tree of the members alone, without merges, ghosts, resampling or alternatives."""
+    nodes, none = len(parent), np.zeros(0, dtype=np.int64)
+    return ModelGraph(
+        members=nodes,
+        root=int(np.flatnonzero(parent < 0)[0]),
+        parent=parent,
+        pair=pair,
+        relation=tuple(relation_of(pairs, int(row)) for row in pair),
+        weight=np.ones(nodes),
+        confidence=confidence,
+        support=np.full(nodes, np.nan),
+        details=({},) * nodes,
+        root_posterior=root_posterior,
+        alternative=np.full(nodes, -1, dtype=np.int64),
+        alternative_odds=np.full(nodes, np.nan),
+        further=MergeParents(none, none, none, np.zeros(0), np.zeros(0)),
+    )
 
 
 def relation_of(pairs: PairEvidence, row: int) -> Relation | None:

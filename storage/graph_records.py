@@ -1,4 +1,4 @@
-"""What index and recover commit: links and clusters of a sample plan, the tree of a cluster, the history of edges."""
+"""What index and recover commit: links and clusters of a sample plan, the graph of a cluster, the history of edges."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -8,29 +8,30 @@ from typing import Any
 import numpy as np
 
 from storage.catalog import Catalog
-from storage.types import ClusterEvidence, EvidenceSource, IndexArray, ModelTree, Pairs, SamplePlan, WeightArray
+from storage.graph_rows import (
+    alternative_columns,
+    depths,
+    edge_columns,
+    ghost_columns,
+    ghost_ids,
+    moment_columns,
+    pair_columns,
+    require_acyclic,
+)
+from storage.types import ClusterEvidence, EvidenceSource, IndexArray, ModelGraph, Pairs, SamplePlan, WeightArray
 from storage.vectors import read_fingerprints
 
-PAIR_COLUMNS = (
-    "l_ft",
-    "l_lora",
-    "l_lora_sum",
-    "l1",
-    "l2_squared",
-    "norm_squared",
-    "changed_share",
-    "step_cost",
-)
 AFTER_CLUSTERS = (
     "forget_absent_pairs",
     "forget_absent_moments",
     "forget_absent_members",
+    "forget_absent_ghosts",
     "drop_absent_edges",
     "drop_split_edges",
+    "drop_headless_edges",
+    "forget_absent_alternatives",
 )
 """What goes with models that left the index or their cluster."""
-
-MOMENT_COLUMNS = ("count", "mean", "variance", "skewness", "kurtosis", "entropy", "minimum", "maximum", "zeros")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,7 @@ def place_lone_models(catalog: Catalog) -> int:
     database = catalog.database
     lone = [row[0] for row in database.rows("lone_members")]
     with database.transaction():
-        database.write("drop_edges", hub_ids=lone)
-        database.write("drop_pairs", hub_ids=lone)
-        database.write("drop_moments", hub_ids=lone)
+        _drop_recovered(catalog, lone)
         database.write("place_lone_members", hub_ids=lone)
         database.write("settle_lone_clusters")
     return len(lone)
@@ -159,20 +158,42 @@ def clusters_to_confirm(catalog: Catalog) -> list[ClusterRef]:
 
 
 def commit_tree(
-    catalog: Catalog, cluster: ClusterMembers, evidence: ClusterEvidence, tree: ModelTree, *, source: EvidenceSource
+    catalog: Catalog, cluster: ClusterMembers, evidence: ClusterEvidence, graph: ModelGraph, *, source: EvidenceSource
 ) -> None:
-    """Stores the recovered tree of a cluster with its evidence, in place of whatever its members had before."""
-    database, ids = catalog.database, list(cluster.members.hub_ids)
+    """Stores the recovered graph of a cluster with its evidence, in place of whatever its members had before.
+
+    Raises `ValueError` for a graph with a cycle or with a ghost that has no children.
+    """
+    require_acyclic(graph)
+    database, members = catalog.database, cluster.members
+    hub_ids = list(members.hub_ids)
+    named = [f"{hub_id}@{revision}" for hub_id, revision in zip(hub_ids, members.revisions, strict=True)]
+    ids = hub_ids + ghost_ids(graph, named)
+    old = [row[0] for row in database.rows("ghosts_of_cluster", cluster_id=cluster.cluster_id)]
     with database.transaction():
-        for name in ("drop_edges", "drop_pairs", "drop_moments"):
-            database.write(name, hub_ids=ids)
-        database.write("put_pairs", evidence=source, **_pair_columns(ids, evidence))
-        database.write("put_moments", evidence=source, **_moment_columns(ids, evidence))
-        database.write("put_edges", **_edge_columns(cluster, tree, source))
-        database.write(
-            "place_members", hub_id=ids, depth=depths(tree.parent).tolist(), root_posterior=tree.root_posterior.tolist()
-        )
+        _drop_recovered(catalog, hub_ids + old)
+        database.write("put_pairs", evidence=source, **pair_columns(ids, evidence))
+        database.write("put_moments", evidence=source, **moment_columns(ids, evidence))
+        database.write("put_edges", evidence=source, **edge_columns(graph, ids, members.revisions))
+        database.write("put_ghosts", cluster_id=cluster.cluster_id, **ghost_columns(graph, ids))
+        database.write("put_alternatives", **alternative_columns(graph, ids))
+        database.write("place_members", **_places(graph, hub_ids))
         database.write("settle_cluster", cluster_id=cluster.cluster_id, evidence=source)
+
+
+def _drop_recovered(catalog: Catalog, node_ids: Sequence[str]) -> None:
+    for name in ("drop_edges", "drop_ghosts", "drop_alternatives"):
+        catalog.database.write(name, node_ids=node_ids)
+    for name in ("drop_pairs", "drop_moments"):
+        catalog.database.write(name, hub_ids=node_ids)
+
+
+def _places(graph: ModelGraph, hub_ids: Sequence[str]) -> dict[str, Sequence[Any]]:
+    return {
+        "hub_id": hub_ids,
+        "depth": depths(graph.parent)[: graph.members].tolist(),
+        "root_posterior": graph.root_posterior[: graph.members].tolist(),
+    }
 
 
 def commit_history(catalog: Catalog, run_id: int) -> tuple[int, int]:
@@ -181,16 +202,6 @@ def commit_history(catalog: Catalog, run_id: int) -> tuple[int, int]:
         closed = len(catalog.database.rows("close_history", run_id=run_id))
         opened = len(catalog.database.rows("open_history", run_id=run_id))
     return opened, closed
-
-
-def depths(parent: IndexArray) -> IndexArray:
-    """Edges between each member and its root, for a parent array with -1 at roots."""
-    depth = np.zeros(len(parent), dtype=np.int64)
-    above = parent.copy()
-    while (above >= 0).any():
-        depth[above >= 0] += 1
-        above = np.where(above >= 0, parent[above], -1)
-    return depth
 
 
 def _plan(plan_id: str, row: Sequence[Any]) -> SamplePlan:
@@ -242,39 +253,3 @@ def _replace_clusters(catalog: Catalog, plan_id: str, *, gone: list[str], new: M
         hub_id=[hub_id for ids in new.values() for hub_id in ids],
         cluster_id=[key for key, ids in new.items() for _ in ids],
     )
-
-
-def _pair_columns(ids: Sequence[str], evidence: ClusterEvidence) -> dict[str, list[Any]]:
-    pairs = evidence.pairs
-    ends = [(ids[a], ids[b]) for a, b in zip(pairs.left, pairs.right, strict=True)]
-    sign = np.asarray([1.0 if a < b else -1.0 for a, b in ends])
-    columns: dict[str, list[Any]] = {name: getattr(pairs, name).tolist() for name in PAIR_COLUMNS}
-    return columns | {
-        "left_id": [min(pair) for pair in ends],
-        "right_id": [max(pair) for pair in ends],
-        "direction": (pairs.direction * sign).tolist(),
-    }
-
-
-def _moment_columns(ids: Sequence[str], evidence: ClusterEvidence) -> dict[str, list[Any]]:
-    moments = evidence.moments
-    columns: dict[str, list[Any]] = {name: getattr(moments, name).ravel().tolist() for name in MOMENT_COLUMNS}
-    return columns | {
-        "hub_id": [hub_id for hub_id in ids for _ in moments.layers],
-        "layer": list(moments.layers) * len(ids),
-    }
-
-
-def _edge_columns(cluster: ClusterMembers, tree: ModelTree, source: EvidenceSource) -> dict[str, list[Any]]:
-    members = cluster.members
-    children = [i for i in range(len(members.hub_ids)) if tree.parent[i] >= 0]
-    parents = [int(tree.parent[i]) for i in children]
-    return {
-        "child_id": [members.hub_ids[i] for i in children],
-        "parent_id": [members.hub_ids[i] for i in parents],
-        "child_revision": [members.revisions[i] for i in children],
-        "parent_revision": [members.revisions[i] for i in parents],
-        "relation": [tree.relation[i] for i in children],
-        "confidence": [float(tree.confidence[i]) for i in children],
-        "evidence": [source] * len(children),
-    }

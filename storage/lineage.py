@@ -1,7 +1,7 @@
 """Ancestry questions over a published index: typed reads of the data model's views and macros, one .sql file each.
 
 Every function reads one snapshot, so that what it returns is of one moment, whatever is written meanwhile. Names are
-repository names as the index last saw them; rows have the field order of the view they come from.
+repository names as the index last saw them, and ids of ghosts; rows have the field order of the view they come from.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ class ModelNode:
     revision: str
     hub_id: str
     tree: str | None  # None before the index step
-    parent: str | None  # None at a root
+    parent: str | None  # the heaviest, perhaps a ghost; None at a root
     relation: str | None
     confidence: float | None
     evidence: str | None
@@ -53,7 +53,7 @@ class ModelNode:
 
 @dataclass(frozen=True, slots=True)
 class GraphEdge:
-    """A row of the view `edges`: `child` was made from `parent`; the fields are its columns."""
+    """A row of the view `edges`: `child` was made from `parent`, at a merge from others too; fields are columns."""
 
     parent: str
     child: str
@@ -61,9 +61,13 @@ class GraphEdge:
     confidence: float
     evidence: str
     tree: str
-    parent_revision: str
-    child_revision: str
-    step_cost: float | None  # None where an edge was kept whose pair was not compared again
+    weight: float  # share of the child that this parent gave
+    is_heaviest: bool  # one edge of every child: the one that trees are drawn by
+    support: float | None  # share of resamplings with this edge; None where not resampled
+    details: str  # JSON object: the numbers behind the relation
+    parent_revision: str | None  # None for a ghost, here and below
+    child_revision: str | None
+    step_cost: float | None  # None, as the numbers below, where the pair was not compared: with ghosts, after a change
     changed_share: float | None
     l1: float | None
     l2_squared: float | None
@@ -79,8 +83,9 @@ class TreeSummary:
     """A row of the view `trees`: one Model Tree; the fields are its columns."""
 
     tree: str
-    root: str | None
+    root: str | None  # may be a ghost
     models: int
+    ghosts: int
     depth: int | None
     root_posterior: float | None
     evidence: str
@@ -183,17 +188,17 @@ def models_of_trees(database: Database, tree_ids: Sequence[str]) -> dict[str, li
 
 
 def ancestors(database: Database, name: str) -> list[Relative]:
-    """Parent, grandparent, ... up to the root, nearest first. Raises `UnknownModel`."""
+    """Parents, grandparents, ..., through every parent of a merge, nearest first. Raises `UnknownModel`."""
     return _kin(database, "ancestors_of", name)
 
 
 def descendants(database: Database, name: str) -> list[Relative]:
-    """Children, grandchildren, ..., nearest first. Raises `UnknownModel`."""
+    """Children, grandchildren, ..., merges of which it is a lesser parent too. Raises `UnknownModel`."""
     return _kin(database, "descendants_of", name)
 
 
 def siblings(database: Database, name: str) -> list[Relative]:
-    """Models with the same parent. Raises `UnknownModel`."""
+    """Models with the same heaviest parent. Raises `UnknownModel`."""
     return _kin(database, "siblings_of", name)
 
 

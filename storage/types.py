@@ -18,7 +18,7 @@ WeightArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-Relation = Literal["duplicate", "cast", "lora", "finetune"]
+Relation = Literal["duplicate", "cast", "quantized", "pruned", "lora", "adapter", "finetune", "pretrain", "merge"]
 EvidenceSource = Literal["fingerprint", "exact"]
 
 FLOAT_DTYPE_BYTES: Mapping[str, int] = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
@@ -246,12 +246,39 @@ class ClusterEvidence:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelTree:
-    """A rooted tree over the members of one cluster; entry i speaks of member i and of the edge that ends in it."""
+class MergeParents:
+    """The parents of merges beside the heaviest, which `ModelGraph.parent` holds: an entry an edge, heaviest first."""
 
+    child: IndexArray  # (edges,) int64, node
+    parent: IndexArray  # (edges,) int64, node
+    pair: IndexArray  # (edges,) int64, row of PairEvidence behind the edge, -1 where an end is a ghost
+    weight: FloatArray  # (edges,) float64 above 0: share of the child that this parent gave
+    confidence: FloatArray  # (edges,) float64 in [0, 1]: posterior of the edge
+
+
+@dataclass(frozen=True, slots=True)
+class ModelGraph:
+    """The most probable history of one cluster; without merges and missing models it is a tree of the members.
+
+    Nodes 0 .. members - 1 are the cluster's members, further ones are ghosts: models that the evidence asks for and the
+    index does not hold. Every ghost has a child. Entry i speaks of node i and of the edge from its heaviest parent.
+    """
+
+    members: int
     root: int
-    parent: IndexArray  # (members,) int64, -1 at the root
-    pair: IndexArray  # (members,) int64, row of PairEvidence behind the edge, -1 at the root
-    relation: tuple[Relation | None, ...]  # None at the root
-    confidence: FloatArray  # (members,) float64 in [0, 1]: posterior of the edge (at the root: of being the root)
-    root_posterior: FloatArray  # (members,) float64, sums to 1
+    parent: IndexArray  # (nodes,) int64 heaviest parent, -1 at the root
+    pair: IndexArray  # (nodes,) int64 row of PairEvidence behind the edge, -1 at the root and where an end is a ghost
+    relation: tuple[Relation | None, ...]  # (nodes,) None at the root
+    weight: FloatArray  # (nodes,) float64 above 0: share of the child that this parent gave; 1, less at merges
+    confidence: FloatArray  # (nodes,) float64 in [0, 1]: posterior of link and direction (at the root: of being it)
+    support: FloatArray  # (nodes,) float64 share of resamplings of the layers with this edge, NaN where not resampled
+    details: tuple[Mapping[str, object], ...]  # (nodes,) the numbers that say so, JSON values: {"rank": 4}, {"bits": 8}
+    root_posterior: FloatArray  # (nodes,) float64, sums to 1
+    alternative: IndexArray  # (nodes,) int64 second-best parent, -1 where none
+    alternative_odds: FloatArray  # (nodes,) float64 odds of the second best against the chosen, NaN where none
+    further: MergeParents
+
+    @property
+    def nodes(self) -> int:
+        """Members and ghosts together."""
+        return len(self.parent)

@@ -17,6 +17,8 @@ def verdict_line(found: Comparison) -> str:
         return f"{a} and {b} are of different architectures; what both have is {state}, kinship is not tested"
     if found.identical:
         return f"{a} and {b} have identical weights; which came first the weights cannot say"
+    if found.relation is None:
+        return f"{a} and {b} are kin; neither was made from the other, both from a model that is not here"
     child = found.b if found.parent == found.a else found.a
     step = f"{plain(found.parent or '')} -> {plain(child)} ({found.relation}, {percent(found.confidence)} certain)"
     return f"{a} and {b} are kin; if one was made from the other, {step}"

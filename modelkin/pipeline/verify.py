@@ -13,10 +13,15 @@ from storage.vectors import read_fingerprints, values_sha256
 INVARIANTS = {
     "model_in_two_places": "is both read and left out",
     "listed_nowhere": "is listed but neither read nor left out",
-    "edge_without_model": "is an edge whose parent or child is not in the index",
+    "edge_without_model": "is an edge whose parent or child is neither in the index nor a missing model",
     "edge_across_clusters": "is an edge between two trees",
     "tree_without_one_root": "is a tree that has not exactly one root",
     "depth_mismatch": "is a model whose depth is not its parent's plus one",
+    "ancestor_of_itself": "is a model that is its own ancestor",
+    "heaviest_parent_unclear": "is a model whose heaviest parent is not marked, or not alone",
+    "weight_not_positive": "is an edge whose weight is not above 0",
+    "ghost_without_place": "is a missing model without children or without a tree",
+    "alternative_without_model": "is a second-best parent where there is no model",
     "history_mismatch": "is an edge that its history does not show as standing, or the other way round",
 }
 """Queries that name offenders, and what each offender is."""

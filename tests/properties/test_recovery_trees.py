@@ -10,7 +10,7 @@ from recovery.arborescence import minimum_arborescence
 from recovery.evidence import gather
 from recovery.settings import EvidenceSettings, RecoverySettings
 from recovery.tree import recover_tree
-from storage.types import ModelTree
+from storage.types import ModelGraph
 from tests.support.memory_source import MemorySource, all_pairs
 
 seeds = st.integers(0, 2**32 - 1)
@@ -28,7 +28,7 @@ def family(seed: int, members: int = 6) -> list[dict[str, np.ndarray]]:
     return [{name: w.astype(np.float32) for name, w in model.items()} for model in models]
 
 
-def tree_of(models: list[dict[str, np.ndarray]], method: str) -> ModelTree:
+def tree_of(models: list[dict[str, np.ndarray]], method: str) -> ModelGraph:
     evidence = gather([MemorySource(m) for m in models], all_pairs(len(models)), EvidenceSettings())
     return recover_tree(evidence, RecoverySettings(method=method))
 

@@ -3,11 +3,11 @@ import pytest
 
 from recovery.settings import RecoverySettings
 from recovery.tree import recover_kin, recover_mother, recover_tree
-from storage.types import ModelTree
+from storage.types import ModelGraph
 from tests.support.made_evidence import cluster
 
 
-def edges(tree: ModelTree) -> set[tuple[int, int]]:
+def edges(tree: ModelGraph) -> set[tuple[int, int]]:
     return {(int(parent), child) for child, parent in enumerate(tree.parent) if parent >= 0}
 
 

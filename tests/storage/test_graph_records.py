@@ -13,7 +13,6 @@ from storage.graph_records import (
     commit_clusters,
     commit_history,
     commit_tree,
-    depths,
     pending_plans,
     place_lone_models,
     plan_by_id,
@@ -23,13 +22,13 @@ from storage.types import (
     ClusterEvidence,
     Fingerprint,
     ModelRef,
-    ModelTree,
     PairEvidence,
     Pairs,
     SamplePlan,
     Skip,
     WeightMoments,
 )
+from tests.support.graphs import model_graph
 
 PLAN = SamplePlan(
     architecture="arch",
@@ -107,15 +106,8 @@ def recover(catalog: Catalog, cluster_id: str, parents: dict[str, str], *, sourc
     )
     table = np.ones((len(ids), 2))
     moments = WeightMoments(("a", "b"), *[table] * 9)
-    tree = ModelTree(
-        root=int(np.flatnonzero(parent < 0)[0]),
-        parent=parent,
-        pair=parent * 0,
-        relation=tuple(None if p < 0 else "finetune" for p in parent),
-        confidence=np.full(len(ids), 0.75),
-        root_posterior=np.where(parent < 0, 1.0, 0.0),
-    )
-    commit_tree(catalog, cluster, ClusterEvidence(len(ids), evidence, moments, 0), tree, source=source)  # type: ignore[arg-type]
+    graph = model_graph(parent.tolist(), confidence=dict.fromkeys(range(len(ids)), 0.75))
+    commit_tree(catalog, cluster, ClusterEvidence(len(ids), evidence, moments, 0), graph, source=source)  # type: ignore[arg-type]
 
 
 def query(catalog: Catalog, text: str) -> list[tuple]:
@@ -259,7 +251,3 @@ def test_members_come_in_an_order_that_ignores_names(catalog: Catalog):
         ]
         commit_fingerprints(other, prints, refs)
         assert plan_members(other, "plan").values[:, 0].tolist() == first_values
-
-
-def test_depths_count_edges_to_the_root():
-    assert depths(np.array([-1, 0, 1, 1, -1])).tolist() == [0, 1, 2, 2, 0]

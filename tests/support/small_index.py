@@ -38,13 +38,13 @@ from storage.types import (
     Fingerprint,
     IndexArray,
     ModelRef,
-    ModelTree,
     PairEvidence,
     Pairs,
     SamplePlan,
     Skip,
     WeightMoments,
 )
+from tests.support.graphs import model_graph
 
 PLAN = SamplePlan(
     architecture="0123456789abcdef" * 4,
@@ -130,7 +130,7 @@ def _recover(catalog: Catalog, parents: Parents) -> None:
     for ref in clusters_to_recover(catalog):
         cluster = cluster_members(catalog, ref.cluster_id)
         parent = _parent_array(cluster, parents)
-        commit_tree(catalog, cluster, _evidence(parent), _tree(parent), source="exact")
+        commit_tree(catalog, cluster, _evidence(parent), model_graph(parent.tolist()), source="exact")
 
 
 def _parent_array(cluster: ClusterMembers, parents: Parents) -> IndexArray:
@@ -157,18 +157,3 @@ def _evidence(parent: IndexArray) -> ClusterEvidence:
 
 
 PAIR_NUMBERS = ("l_ft", "l_lora", "l_lora_sum", "l1", "l2_squared", "norm_squared", "changed_share", "step_cost")
-
-
-def _tree(parent: IndexArray) -> ModelTree:
-    children = np.flatnonzero(parent >= 0)
-    pair = np.full(len(parent), -1, dtype=np.int64)
-    pair[children] = np.arange(len(children))
-    root = int(np.flatnonzero(parent < 0)[0])
-    return ModelTree(
-        root=root,
-        parent=parent,
-        pair=pair,
-        relation=tuple(None if above < 0 else "finetune" for above in parent),
-        confidence=np.full(len(parent), 0.9),
-        root_posterior=np.where(np.arange(len(parent)) == root, 0.8, 0.2 / max(len(children), 1)),
-    )

@@ -6,7 +6,7 @@ SELECT
 FROM store.cluster c
 JOIN store.member m USING (cluster_id)
 JOIN store.fingerprint f USING (hub_id)
-LEFT JOIN store.edge e ON e.child_id = m.hub_id
+LEFT JOIN store.edge e ON e.child_id = m.hub_id AND e.is_heaviest -- one row a member, also of merges
 WHERE c.evidence = 'fingerprint'
 GROUP BY c.cluster_id, c.plan_id, c.size
 ORDER BY min(e.confidence), c.cluster_id

@@ -1,8 +1,8 @@
-SELECT l.repo_id
+SELECT n.name
 FROM store.edge e
-JOIN store.member p ON p.hub_id = e.parent_id
-JOIN store.member c ON c.hub_id = e.child_id
+JOIN store.place p ON p.node_id = e.parent_id
+JOIN store.place c ON c.node_id = e.child_id
 JOIN store.cluster k ON k.cluster_id = c.cluster_id
-JOIN store.listed l ON l.hub_id = e.child_id
-WHERE c.depth <> p.depth + 1 AND k.evidence <> 'none'
+JOIN store.named n ON n.node_id = e.child_id
+WHERE e.is_heaviest AND c.depth <> p.depth + 1 AND k.evidence <> 'none'
 ORDER BY ALL

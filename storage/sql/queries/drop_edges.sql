@@ -1,1 +1,1 @@
-DELETE FROM store.edge WHERE child_id IN (SELECT unnest($hub_ids::VARCHAR[]))
+DELETE FROM store.edge WHERE child_id IN (SELECT unnest($node_ids::VARCHAR[]))

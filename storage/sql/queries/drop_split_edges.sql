@@ -3,7 +3,7 @@ DELETE FROM store.edge
 WHERE child_id IN (
     SELECT e.child_id
     FROM store.edge e
-    JOIN store.member c ON c.hub_id = e.child_id
-    JOIN store.member p ON p.hub_id = e.parent_id
+    JOIN store.place c ON c.node_id = e.child_id
+    JOIN store.place p ON p.node_id = e.parent_id
     WHERE c.cluster_id <> p.cluster_id
 )

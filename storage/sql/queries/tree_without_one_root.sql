@@ -1,7 +1,7 @@
 SELECT c.cluster_id
 FROM store.cluster c
-JOIN store.member m USING (cluster_id)
+JOIN store.place m USING (cluster_id)
 WHERE c.evidence <> 'none'
 GROUP BY c.cluster_id
-HAVING count(*) FILTER (m.hub_id NOT IN (SELECT child_id FROM store.edge)) <> 1 OR count(*) FILTER (m.depth = 0) <> 1
+HAVING count(*) FILTER (m.node_id NOT IN (SELECT child_id FROM store.edge)) <> 1 OR count(*) FILTER (m.depth = 0) <> 1
 ORDER BY ALL

@@ -1,0 +1,1 @@
+SELECT * FROM ghosts ORDER BY tree, depth, ghost

@@ -1,0 +1,1 @@
+SELECT ghost_id FROM store.ghost WHERE cluster_id = $cluster_id

@@ -1,0 +1,1 @@
+COPY (SELECT * FROM edges ORDER BY tree, parent, child) TO $path (FORMAT parquet)
