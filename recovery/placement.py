@@ -1,0 +1,95 @@
+"""Under which of two neighbours in a tree each model belongs, and how sure that is.
+
+The spanning tree links what is near. A sibling that went a short way in a direction all siblings share is nearer to them
+than their parent is, so every link is held against its rivals: the grandparent, and the nearest sibling.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recovery.passage import passage_nats
+from storage.types import BoolArray, FloatArray, IndexArray, WeightArray
+
+DECISIVE_NATS = 3.0
+"""Odds of 20 to 1: below them the link of the spanning tree stays."""
+SWEEPS = 3
+"""Moves change who is whose sibling; what has not settled after three rounds stays open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """The likeliest other parent of each node; entry i speaks of node i."""
+
+    parent: IndexArray  # (nodes,) int64, -1 where there is none
+    nats: FloatArray  # (nodes,) float64: log odds of the rival against the parent in the tree, -inf where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """What placing needs to know of the nodes, beside the tree."""
+
+    sample: Sequence[WeightArray]  # blocks (nodes, rows, cols) of the same rows of every node
+    nearest: Mapping[int, Sequence[int]]  # nodes compared with each node, by step cost, nearest first
+    fixed: BoolArray  # (nodes,) whose parent is certain
+
+
+def place(parent: IndexArray, placing: Placing) -> tuple[IndexArray, Rivals]:
+    """Moves every node whose rival parent is decisively likelier; the tree after that, and the rivals in it.
+
+    `parent` (nodes,) int64, -1 at the root, which stays. A node moves at most once.
+    """
+    parent, settled = parent.copy(), placing.fixed.copy()
+    for _ in range(SWEEPS):
+        rivals = rival_parents(parent, placing)
+        moved = _move(parent, rivals, settled)
+        if not moved:
+            return parent, rivals
+        settled[moved] = True
+    return parent, rival_parents(parent, placing)
+
+
+def _move(parent: IndexArray, rivals: Rivals, settled: BoolArray) -> list[int]:
+    """Moves in place, the most decisive first; a move that an earlier one changed the ground of waits."""
+    touched: set[int] = set()
+    moved = []
+    for node in np.argsort(-rivals.nats, kind="stable").tolist():
+        if rivals.nats[node] <= DECISIVE_NATS:
+            break
+        ground = {node, int(parent[node]), int(rivals.parent[node])}
+        if not settled[node] and not ground & touched:
+            parent[node] = rivals.parent[node]
+            touched |= ground
+            moved.append(node)
+    return moved
+
+
+def rival_parents(parent: IndexArray, placing: Placing) -> Rivals:
+    """The likelier of grandparent and nearest sibling as parent of each node that is not fixed."""
+    best = Rivals(np.full(len(parent), -1, dtype=np.int64), np.full(len(parent), -np.inf))
+    for through, (below, beside) in _questions(parent, placing).items():
+        origin = int(parent[through])
+        nats = passage_nats(placing.sample, origin, through, [*below, *beside])
+        _note(best, below, origin, nats=-nats[: len(below)])
+        _note(best, beside, through, nats=nats[len(below) :])
+    return best
+
+
+def _questions(parent: IndexArray, placing: Placing) -> dict[int, tuple[list[int], list[int]]]:
+    """By inner node: its children, and siblings it is the nearest sibling of, that may have to be told apart."""
+    asked: dict[int, tuple[list[int], list[int]]] = {}
+    for node in np.flatnonzero((parent >= 0) & ~placing.fixed).tolist():
+        above = int(parent[node])
+        if parent[above] >= 0:
+            asked.setdefault(above, ([], []))[0].append(node)
+        beside = next((near for near in placing.nearest[node] if parent[near] == above), None)
+        if beside is not None:
+            asked.setdefault(beside, ([], []))[1].append(node)
+    return asked
+
+
+def _note(best: Rivals, nodes: Sequence[int], rival: int, *, nats: FloatArray) -> None:
+    for node, value in zip(nodes, nats.tolist(), strict=True):
+        if value > best.nats[node]:
+            best.parent[node], best.nats[node] = rival, value
