@@ -17,7 +17,7 @@ def model_graph(
     """The last `ghosts` nodes are no members; `changed` gives fields of single nodes, over plain defaults.
 
     Plain is a finetune by a parent that gave all, with confidence 0.9, not resampled, without alternative; the root has
-    the posterior 0.8, the others share the rest. Children of further parents are merges; their heaviest gave what is left.
+    the posterior 0.8, the others share the rest. Children of further parents are merges; the heaviest gave the rest.
     """
     nodes = len(parent)
     root = list(parent).index(-1)
