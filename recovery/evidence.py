@@ -8,7 +8,9 @@ import torch
 
 from recovery.casts import CastSearch
 from recovery.layer_evidence import LayerComparison, LayerVerdict
+from recovery.layer_record import LayerRecord, joined
 from recovery.moments import LayerMoments
+from recovery.sample import SampleRecord
 from recovery.schedule import LayerShape, plan_layer
 from recovery.settings import EvidenceSettings
 from recovery.spectrum import SpectrumSample
@@ -76,16 +78,20 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
     if not layers:
         raise UsageError("these models share no layer of the same name and shape: compare models of one architecture")
     casts = CastSearch.over(pairs.left, pairs.right, members=len(sources))
-    moments, totals = [], _PairTotals.empty(len(pairs.left))
+    sample = SampleRecord.over(layers, len(sources), budget_weights=settings.sample_weights)
+    moments, totals, by_layer = [], _PairTotals.empty(len(pairs.left)), LayerRecord.over(layers, len(pairs.left))
     for layer in layers:
-        seen, verdicts = _comparison(layer, sources, pairs, settings).run(casts)
+        seen, verdicts = _comparison(layer, sources, pairs, settings).run(casts, sample)
         moments.append(seen)
         totals.add(verdicts, layer)
+        by_layer.add(verdicts, layer)
     return ClusterEvidence(
         members=len(sources),
         pairs=totals.evidence(pairs, casts, weights=sum(layer.rows * layer.cols for layer in layers)),
         moments=_weight_moments(layers, moments),
         bytes_read=sum(_stored_bytes(source, layers) for source in sources),
+        layers=by_layer.evidence(),
+        sample=tuple(sample.blocks.values()),
     )
 
 
@@ -141,10 +147,10 @@ class _PairTotals:
         summed = ("l1", "l2_squared", "norm_squared", "changed")
         for name in (*summed, "step_cost", "direction") if layer.in_key else summed:
             total = getattr(self, name)
-            total += _joined(verdicts, name)
+            total += joined(verdicts, name)
         full_rank = min(layer.rows, layer.cols)
-        ranks = _joined(verdicts, "rank")
-        np.maximum(self.l_ft, _joined(verdicts, "l_ft"), out=self.l_ft)
+        ranks = joined(verdicts, "rank")
+        np.maximum(self.l_ft, joined(verdicts, "l_ft"), out=self.l_ft)
         np.maximum(self.l_lora, ranks, out=self.l_lora)
         np.add(self.l_lora_sum, ranks, out=self.l_lora_sum)
         np.add(self.high_rank, 2 * ranks >= full_rank, out=self.high_rank)
@@ -170,11 +176,6 @@ class _PairTotals:
             cast=casts.verdict(),
             identical=self.changed == 0,
         )
-
-
-def _joined(verdicts: Sequence[LayerVerdict], name: str) -> FloatArray:
-    parts = [getattr(verdict, name).to(torch.float64).cpu().numpy() for verdict in verdicts]
-    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def _weight_moments(layers: Sequence[ComparableTensor], moments: Sequence[LayerMoments]) -> WeightMoments:

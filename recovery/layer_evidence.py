@@ -9,6 +9,7 @@ from recovery.casts import CastSearch
 from recovery.direction import GroupSums, log_likelihood_ratio, participation
 from recovery.distances import Scale, difference, tile_distances
 from recovery.moments import LayerMoments
+from recovery.sample import SampleRecord
 from recovery.schedule import LayerSchedule, spans
 from recovery.spectrum import (
     RoundingProfile,
@@ -47,21 +48,22 @@ class LayerComparison:
     roundoff: Tensor  # (members,) float64, unit roundoff of the stored format
     schedule: LayerSchedule
 
-    def run(self, casts: CastSearch) -> tuple[LayerMoments, list[LayerVerdict]]:
+    def run(self, casts: CastSearch, sample: SampleRecord) -> tuple[LayerMoments, list[LayerVerdict]]:
         """Moments of the members, and verdicts on the pairs in their order, batch by batch.
 
         Raises `ModelUnreadable` as the sources do, and where a weight is no finite number.
         """
-        tiles, sample = self.tiles, self.tiles.sample
+        tiles, lines = self.tiles, self.tiles.sample
         scale = tiles.scale()
-        members = MemberSums.empty(len(tiles.sources), sample, tiles.device)
+        members = MemberSums.empty(len(tiles.sources), lines, tiles.device)
         verdicts: list[LayerVerdict] = []
         # A layer without pairs still makes one pass, for the moments.
         for first, last in spans(len(self.left), self.schedule.pass_pairs) if len(self.left) else [(0, 0)]:
-            sums = PairSums.empty(last - first, sample, tiles.device)
+            sums = PairSums.empty(last - first, lines, tiles.device)
             for start, block in self._blocks():
                 if first == 0:
-                    members.add(start, block, sample=sample, scale=scale)
+                    members.add(start, block, sample=lines, scale=scale)
+                    sample.see(tiles.name, start, block)
                     casts.see_members(block)
                 self._add_pairs(sums, start, block, pairs=(first, last), scale=scale)
                 casts.see_pairs(block, first, last)

@@ -1,12 +1,13 @@
-"""Whether a model came through another: of three models p -> x and y, is y's parent x, or p itself?
+"""Whether a model came through another: of p -> x and a third model y, whether y's parent is x or p itself.
 
 A step is partly shared and partly its own. What it shares with other steps from the same parent is the gradient of
-common data; its own part is the noise of its batches, of its initial head, of rounding. If y came through x, y - p holds
-the whole of x - p, the own part included: the slope of y - p on x - p is 1 wherever x's own part prevails, and 1 plus
-something where y went on in the same direction. If y came from p directly, the slope is 0 where x's own part prevails, and
-anything where both were drawn along one gradient. The singular directions of x - p tell both apart, as the shared part
-has few directions and the own part many. Where x's step shows no own part, slopes are equal in all directions and the
-data cannot tell a longer training on the same data from a resumed one: the odds then stay near even, and say so.
+common data; its own part is the noise of its batches, of its initial head, of rounding. If y came through x, y - p
+holds the whole of x - p, the own part included: the slope of y - p on x - p is 1 wherever x's own part prevails, and 1
+plus something where y went on in the same direction. If y came from p directly, the slope is 0 where x's own part
+prevails, and anything where both were drawn along one gradient. The singular directions of x - p tell both apart, as
+the shared part has few directions and the own part many. Where x's step shows no own part, slopes are equal in all
+directions and the data cannot tell a longer training on the same data from a resumed one: the odds then stay near even,
+and say so.
 """
 
 import math
@@ -35,7 +36,7 @@ class Slopes:
 
 
 def passage_nats(sample: Sequence[WeightArray], parent: int, through: int, models: Sequence[int]) -> FloatArray:
-    """log P(came through `through`) - log P(came directly from `parent`) of each of `models`, (models,) nats.
+    """Log P(came through `through`) - log P(came directly from `parent`) of each of `models`, (models,) nats.
 
     `sample` holds blocks (members, rows, cols) of all members; `through` is a child of `parent`. 0 where `through` does
     not differ from `parent` in enough directions to tell.
@@ -95,7 +96,8 @@ def _pooled(slope: Tensor, variance: Tensor) -> Slopes:
 def _log_likelihood(seen: Slopes, *, centre: float) -> Tensor:
     """Of slopes that are `centre` plus what two steps share, the amount unknown; (models,).
 
-    Four ways to share are equally likely beforehand: not at all, alike in all directions, unlike, one undoing the other.
+    Four ways to share are equally likely beforehand: not at all, alike in all directions, unlike, one undoing the
+    other.
     """
     rest = seen.slope - centre
     ways = [

@@ -1,7 +1,7 @@
 """Under which of two neighbours in a tree each model belongs, and how sure that is.
 
-The spanning tree links what is near. A sibling that went a short way in a direction all siblings share is nearer to them
-than their parent is, so every link is held against its rivals: the grandparent, and the nearest sibling.
+The spanning tree links what is near. A sibling that went a short way in a direction all siblings share is nearer to
+them than their parent is, so every link is held against its rivals: the grandparent, and the nearest sibling.
 """
 
 from collections.abc import Mapping, Sequence

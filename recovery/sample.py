@@ -5,26 +5,45 @@ several, is asked of triples that are known only once there is a tree, so some r
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
-from storage.types import ComparableTensor, TensorSource, WeightArray
+from storage.types import ComparableTensor, WeightArray
 
 BLOCK_ROWS = 64
 """Rows of a block where not all of a layer is kept: a step's spectrum needs many rows of few layers rather than few
 rows of many."""
 
 
-def read_sample(
-    sources: Sequence[TensorSource], layers: Sequence[ComparableTensor], *, budget_weights: int
-) -> tuple[WeightArray, ...]:
-    """The same rows of all members, one float32 (members, rows, cols) block per sampled layer of the key.
+@dataclass(frozen=True, slots=True)
+class SampleRecord:
+    """The same rows of all members, noted while the layers pass, so that no byte is read for it again."""
 
-    All weights where they fit in `budget_weights` per member; else `BLOCK_ROWS` contiguous rows from the middle of layers that are
-    evenly spread over the model. Raises `ModelUnreadable` as the sources do.
-    """
-    chosen = _spread([layer for layer in layers if layer.in_key] or list(layers), budget_weights)
-    return tuple(_read(sources, layer, rows) for layer, rows in chosen)
+    first: dict[str, int]  # of every sampled layer: its first row in the sample
+    blocks: dict[str, WeightArray]  # (members, rows, cols) float32, filled in place
+
+    @classmethod
+    def over(cls, layers: Sequence[ComparableTensor], members: int, *, budget_weights: int) -> "SampleRecord":
+        """A sample of at most about `budget_weights` per member of layers that have yet to pass.
+
+        Whole layers of the key where they fit; else `BLOCK_ROWS` contiguous rows from the middle of layers that are
+        evenly spread over the model.
+        """
+        chosen = _spread([layer for layer in layers if layer.in_key] or list(layers), budget_weights)
+        first = {layer.name: (layer.rows - rows) // 2 for layer, rows in chosen}
+        blocks = {layer.name: np.empty((members, rows, layer.cols), dtype=np.float32) for layer, rows in chosen}
+        return cls(first, blocks)
+
+    def see(self, name: str, start: int, tile: Tensor) -> None:
+        """Keeps what the sample wants of a tile (members, rows, cols) of layer `name` whose first row is `start`."""
+        if name not in self.first:
+            return
+        block, first = self.blocks[name], self.first[name]
+        low, high = max(start, first), min(start + tile.shape[1], first + block.shape[1])
+        if low < high:
+            block[:, low - first : high - first] = tile[:, low - start : high - start].cpu().numpy()
 
 
 def _spread(layers: Sequence[ComparableTensor], budget_weights: int) -> list[tuple[ComparableTensor, int]]:
@@ -34,8 +53,3 @@ def _spread(layers: Sequence[ComparableTensor], budget_weights: int) -> list[tup
     count = max(1, min(len(layers), budget_weights * len(layers) // sum(sizes)))
     picked = [layers[place * len(layers) // count] for place in range(count)]
     return [(layer, min(BLOCK_ROWS, layer.rows)) for layer in picked]
-
-
-def _read(sources: Sequence[TensorSource], layer: ComparableTensor, rows: int) -> WeightArray:
-    start = (layer.rows - rows) // 2
-    return np.stack([source.read(layer.name, start, start + rows) for source in sources])

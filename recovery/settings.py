@@ -17,12 +17,16 @@ class EvidenceSettings:
     """What one layer of all members and the work on its pairs may take together."""
     spectrum_rows: int = 256
     """Rows (or columns, where these are fewer) of a layer that its spectrum is taken from."""
+    sample_weights: int = 2**20
+    """Weights per member that stay in memory after the pass, for questions about three and more models."""
     device: Device = "cpu"
     """Where torch computes; float64 is needed, which rules out Apple's MPS."""
 
     def __post_init__(self) -> None:
         if self.memory_bytes < 1:
             raise ValueError(f"memory_bytes must be positive, not {self.memory_bytes}")
+        if self.sample_weights < 1:
+            raise ValueError(f"sample_weights must be at least 1, not {self.sample_weights}")
         if self.spectrum_rows < 1:
             raise ValueError(f"spectrum_rows must be at least 1, not {self.spectrum_rows}")
 

@@ -236,6 +236,19 @@ class WeightMoments:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerEvidence:
+    """What pairs say layer by layer: for resampling, and for telling which layers a step touched.
+
+    Neighbouring layers of the key are summed into at most 32 parts, so that large clusters stay small.
+    """
+
+    names: tuple[str, ...]  # all compared layers
+    rank: npt.NDArray[np.int16]  # (pairs, layers) int16: rank of the difference above rounding noise, at most 32,767
+    step_cost: WeightArray  # (pairs, parts) float32, layers of the key
+    direction: WeightArray  # (pairs, parts) float32, layers of the key
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterEvidence:
     """All that one pass over the bytes of a cluster yields."""
 
@@ -243,6 +256,8 @@ class ClusterEvidence:
     pairs: PairEvidence
     moments: WeightMoments
     bytes_read: int  # decoded weights x stored size, each counted once
+    layers: LayerEvidence | None = None
+    sample: tuple[WeightArray, ...] = ()  # blocks (members, rows, cols) float32: the same rows of every member
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,50 @@
+"""What pairs say layer by layer, noted while the layers pass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from recovery.layer_evidence import LayerVerdict
+from storage.types import ComparableTensor, FloatArray, LayerEvidence, WeightArray
+
+PARTS = 32
+"""Units of resampling: enough for shares of support to the percent, few enough for a hundred thousand pairs."""
+LARGEST_RANK = np.iinfo(np.int16).max
+
+
+@dataclass(slots=True)
+class LayerRecord:
+    """Ranks of every layer, and step costs and directions of neighbouring layers of the key summed into parts."""
+
+    names: tuple[str, ...]
+    part: dict[str, int]  # of each layer of the key
+    step_cost: WeightArray  # (pairs, parts)
+    direction: WeightArray  # (pairs, parts)
+    ranks: list[np.ndarray] = field(default_factory=list)  # (pairs,) int16 for each layer seen
+
+    @classmethod
+    def over(cls, layers: Sequence[ComparableTensor], pairs: int) -> "LayerRecord":
+        """Of layers that have yet to come, in this order."""
+        key = [layer.name for layer in layers if layer.in_key]
+        parts = min(PARTS, len(key))
+        part = {name: place * parts // len(key) for place, name in enumerate(key)}
+        empty = np.zeros((pairs, parts), dtype=np.float32)
+        return cls(tuple(layer.name for layer in layers), part, empty, empty.copy())
+
+    def add(self, verdicts: Sequence[LayerVerdict], layer: ComparableTensor) -> None:
+        """Notes one layer, whose verdicts come in the order of the pairs."""
+        self.ranks.append(np.minimum(joined(verdicts, "rank"), LARGEST_RANK).astype(np.int16))
+        if layer.name in self.part:
+            self.step_cost[:, self.part[layer.name]] += joined(verdicts, "step_cost").astype(np.float32)
+            self.direction[:, self.part[layer.name]] += joined(verdicts, "direction").astype(np.float32)
+
+    def evidence(self) -> LayerEvidence:
+        """Once all layers have been added."""
+        return LayerEvidence(self.names, np.stack(self.ranks, axis=1), self.step_cost, self.direction)
+
+
+def joined(verdicts: Sequence[LayerVerdict], name: str) -> FloatArray:
+    """One field of the verdicts of a layer's batches, float64 (pairs,)."""
+    parts = [getattr(verdict, name).to("cpu").numpy().astype(np.float64) for verdict in verdicts]
+    return np.concatenate(parts) if parts else np.zeros(0)
