@@ -1,23 +1,63 @@
-"""The Model Graph as text for other programs: JSON (nodes and edges), CSV (edges), Newick (one tree a line)."""
+"""The Model Graph for other programs: JSON (nodes and edges), CSV and Parquet (edges), Newick (one tree a line).
+
+`modelkin.drawing` has the formats that draw.
+"""
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, fields
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Literal
 
+from modelkin.drawing import to_dot, to_graphml, to_mermaid
 from modelkin.json_text import json_text
 from storage.atomic_files import replacing
+from storage.database import Database
 from storage.errors import UsageError
 from storage.lineage import GraphEdge, ModelNode
+from storage.provenance import GhostNode, write_edges
 
-Format = Literal["json", "csv", "newick"]
+TextFormat = Literal["json", "csv", "newick", "graphml", "dot", "mermaid"]
 
 
-def to_json(nodes: Sequence[ModelNode], edges: Sequence[GraphEdge]) -> str:
-    """{"nodes": [...], "edges": [...]}; the fields are the columns of the views `models` and `edges`."""
-    return json_text({"nodes": nodes, "edges": edges}) + "\n"
+def as_text(
+    form: TextFormat, nodes: Sequence[ModelNode], edges: Sequence[GraphEdge], ghosts: Sequence[GhostNode]
+) -> str:
+    """The graph in one of the formats that are text."""
+    writers: Mapping[TextFormat, Callable[[], str]] = {
+        "json": lambda: to_json(nodes, edges, ghosts),
+        "csv": lambda: to_csv(edges),
+        "newick": lambda: to_newick(nodes, ghosts),
+        "graphml": lambda: to_graphml(nodes, edges, ghosts),
+        "dot": lambda: to_dot(nodes, edges, ghosts),
+        "mermaid": lambda: to_mermaid(nodes, edges, ghosts),
+    }
+    return writers[form]()
+
+
+def to_json(nodes: Sequence[ModelNode], edges: Sequence[GraphEdge], ghosts: Sequence[GhostNode] = ()) -> str:
+    """{"nodes": [...], "edges": [...]}; the fields are the columns of the views `models` and `edges`.
+
+    Every node tells whether it is a ghost; a ghost's `repo_id` is its id, and what only a model can have is null.
+    """
+    unknown = {field.name: None for field in fields(ModelNode)}
+    models: list[object] = [asdict(node) | {"ghost": False} for node in nodes]
+    missing = [unknown | _ghost_fields(ghost) | {"ghost": True} for ghost in ghosts]
+    links = [asdict(edge) | {"details": json.loads(edge.details)} for edge in edges]
+    return json_text({"nodes": models + missing, "edges": links}) + "\n"
+
+
+def _ghost_fields(ghost: GhostNode) -> dict[str, object]:
+    return {
+        "repo_id": ghost.ghost,
+        "tree": ghost.tree,
+        "parent": ghost.parent,
+        "depth": ghost.depth,
+        "root_posterior": ghost.root_posterior,
+    }
 
 
 def to_csv(edges: Sequence[GraphEdge]) -> str:
@@ -33,14 +73,16 @@ def to_csv(edges: Sequence[GraphEdge]) -> str:
     return text.getvalue()
 
 
-def to_newick(nodes: Sequence[ModelNode]) -> str:
-    """One line per tree: children in brackets before their parent, names quoted, quotes inside doubled.
+def to_newick(nodes: Sequence[ModelNode], ghosts: Sequence[GhostNode] = ()) -> str:
+    """One line per tree by heaviest parents: children in brackets before their parent, names and ids of ghosts quoted.
 
-    Built without recursion, since a chain of fine-tunes may be deeper than Python's stack.
+    Quotes inside are doubled. Built without recursion, since a chain of fine-tunes may be deeper than Python's stack.
     """
     children: dict[str | None, list[str]] = {}
     for node in nodes:
         children.setdefault(node.parent, []).append(node.repo_id)
+    for ghost in ghosts:
+        children.setdefault(ghost.parent, []).append(ghost.ghost)
     return "".join(_newick(root, children) + ";\n" for root in children.get(None, []))
 
 
@@ -59,8 +101,22 @@ def _newick(root: str, children: Mapping[str | None, Sequence[str]]) -> str:
 
 def write_file(path: Path, text: str) -> None:
     """Writes a whole file or none. Raises `UsageError`."""
+    with _told(path), replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_parquet(database: Database, path: Path | None) -> None:
+    """Writes the edges of an index as a whole Parquet file or none. Raises `UsageError`, also without a path."""
+    if path is None:
+        raise UsageError("Parquet is no text: name a file with --output")
+    with _told(path), replacing(path) as temporary:
+        temporary.touch()  # the place is refused here, where the system says why
+        write_edges(database, temporary)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
     try:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="")
+        yield
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error

@@ -166,11 +166,9 @@ def model(database: Database, name: str) -> ModelNode:
 
 
 def tree_models(database: Database, name: str) -> list[ModelNode]:
-    """All models of a model's tree, the root first, then by depth and name. Raises `UnknownModel`."""
-    found = model(database, name)
-    if found.tree is None:
-        return [found]
-    return [ModelNode(*row) for row in database.rows("models_of_tree", name=name)]
+    """All models of a model's or ghost's tree, by depth and name. Raises `UnknownModel`."""
+    found = database.rows("models_of_tree", name=name)
+    return [ModelNode(*row) for row in found] if found else [model(database, name)]
 
 
 def trees(database: Database, *, most: int) -> list[TreeSummary]:
@@ -210,14 +208,14 @@ def relatives(database: Database, name: str) -> list[Relative]:
 def lineage(database: Database, a: str, b: str) -> list[str]:
     """The path from `a` up to the nearest common ancestor and down to `b`; empty when they are in different trees."""
     for name in (a, b):
-        model(database, name)
+        _require(database, name)
     return [row[0] for row in database.rows("lineage_between", a=a, b=b)]
 
 
 def common_ancestor(database: Database, a: str, b: str) -> str | None:
     """The nearest model that is, or is an ancestor of, both; None when they are in different trees."""
     for name in (a, b):
-        model(database, name)
+        _require(database, name)
     found = database.value("common_ancestor_of", a=a, b=b)
     return None if found is None else str(found)
 
@@ -270,8 +268,14 @@ def mirrored_hub(database: Database) -> str | None:
 
 
 def _kin(database: Database, query: str, name: str) -> list[Relative]:
-    model(database, name)
+    _require(database, name)
     return [Relative(*row) for row in database.rows(query, name=name)]
+
+
+def _require(database: Database, name: str) -> None:
+    """Raises `UnknownModel` where a name is neither a model's nor a ghost's."""
+    if not database.rows("ghost_by_id", name=name):
+        model(database, name)
 
 
 def _unknown(database: Database, name: str) -> str:

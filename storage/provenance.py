@@ -63,9 +63,9 @@ def ghosts_of_trees(database: Database, tree_ids: Sequence[str]) -> list[GhostNo
     return [GhostNode(*row) for row in database.rows("ghosts_of_trees", trees=list(tree_ids))]
 
 
-def lesser_edges(database: Database, tree_ids: Sequence[str]) -> list[GraphEdge]:
-    """Edges from the parents of merges that trees are not drawn by, the heaviest of a child first."""
-    return [GraphEdge(*row) for row in database.rows("lesser_edges_of_trees", trees=list(tree_ids))]
+def edges_beside_models(database: Database, tree_ids: Sequence[str]) -> list[GraphEdge]:
+    """Edges that no row of `models` tells: from lesser parents of merges, and to ghosts; a child's heaviest first."""
+    return [GraphEdge(*row) for row in database.rows("edges_beside_models", trees=list(tree_ids))]
 
 
 def parents_of(database: Database, child: str) -> list[GraphEdge]:

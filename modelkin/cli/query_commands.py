@@ -11,6 +11,8 @@ from modelkin.json_text import json_text
 if TYPE_CHECKING:
     from modelkin.comparison import Comparison
 
+Format = Literal["json", "csv", "parquet", "newick", "graphml", "dot", "mermaid"]
+
 SHOWN_ROWS = 1000
 """Rows of a table for a person; a JSON document holds all that a query may give."""
 
@@ -44,22 +46,23 @@ def sql(
 
 
 def export(
-    form: Annotated[Literal["json", "csv", "newick"], typer.Option("--format", help="What to write.")] = "json",
+    form: Annotated[Format, typer.Option("--format", help="What to write.")] = "json",
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Default: stdout.")] = None,
     index: IndexOption = DEFAULT_INDEX,
 ) -> None:
     """Write the whole Model Graph.
 
-    Nodes and edges as JSON, edges as CSV, or one Newick line per tree.
+    Nodes and edges as JSON or GraphML, edges as CSV or Parquet (with --output), one Newick line per tree, or a drawing
+    for Graphviz (dot) or Mermaid.
     """
-    from modelkin.export import to_csv, to_json, to_newick, write_file  # noqa: PLC0415 - as above
-    from storage import lineage  # noqa: PLC0415 - as above
+    from modelkin.export import as_text, write_file, write_parquet  # noqa: PLC0415 - as above
+    from storage import lineage, provenance  # noqa: PLC0415 - as above
 
     with lineage.open_graph(index) as database:
-        nodes, edges = lineage.nodes(database), lineage.edges(database)
-    text = {"json": lambda: to_json(nodes, edges), "csv": lambda: to_csv(edges), "newick": lambda: to_newick(nodes)}[
-        form
-    ]()
+        if form == "parquet":
+            write_parquet(database, output)
+            return
+        text = as_text(form, lineage.nodes(database), lineage.edges(database), provenance.ghosts(database))
     if output is None:
         typer.echo(text, nl=False)
     else:

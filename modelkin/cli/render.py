@@ -13,10 +13,15 @@ from rich.tree import Tree
 
 from modelkin.cli.printable import plain
 from recovery.evaluation import Scores
-from storage.lineage import CardVerdict, ModelNode
+from storage.graph_rows import GHOST_PREFIX
+from storage.lineage import CardVerdict, GraphEdge, ModelNode
+from storage.provenance import GhostNode
 
 WIDE_COLUMNS = 250
 """Width of what goes into a file or a pipe, where no terminal says it."""
+
+MISSING = "(missing model)"
+"""Before a ghost's id: what the evidence asks for and the index does not hold."""
 
 VERDICT_WORDS = {
     "ancestor": "card names an ancestor, not the parent",
@@ -52,24 +57,53 @@ def show_lines(lines: Iterable[str | Text]) -> None:
 
 
 def show_trees(
-    nodes: Sequence[ModelNode], verdicts: Sequence[CardVerdict], *, remarks: Mapping[str, str] | None = None
+    nodes: Sequence[ModelNode],
+    verdicts: Sequence[CardVerdict],
+    *,
+    remarks: Mapping[str, str] | None = None,
+    ghosts: Sequence[GhostNode] = (),
+    further: Sequence[GraphEdge] = (),
 ) -> None:
-    """Draws the trees of these models, which come parents first, with what disagrees between card and weights.
+    """Draws the trees of these models, which come tree by tree, with what disagrees between card and weights.
 
-    `remarks` are put before the names of the models they speak of.
+    `remarks` are put before the names of the models they speak of; `ghosts` are the missing models of the trees, and
+    `further` the edges that no model's row tells: from lesser parents of merges, and to ghosts.
     """
     marks = {item.repo_id: card_words(item) for item in verdicts if item.verdict in VERDICT_WORDS}
-    parents = {node.parent for node in nodes}
-    drawn: dict[str, Tree] = {}
+    parents = {node.parent for node in nodes} | {ghost.parent for ghost in ghosts}
+    beside: dict[str, list[GraphEdge]] = {}
+    for edge in further:
+        beside.setdefault(edge.child, []).append(edge)
+    labels = {ghost.ghost: _ghost_label(ghost, beside.get(ghost.ghost, ())) for ghost in ghosts}
     for node in nodes:
-        origin = _origin(node, has_children=node.repo_id in parents)
-        label = _label(node, origin, remark=(remarks or {}).get(node.repo_id), mark=marks.get(node.repo_id))
-        above = drawn.get(node.parent or "")
-        drawn[node.repo_id] = Tree(label) if above is None else above.add(label)
+        name = node.repo_id
+        origin = _origin(node, has_children=name in parents) + _also_from(beside.get(name, ()))
+        labels[name] = _label(node, origin, remark=(remarks or {}).get(name), mark=marks.get(name))
     console = output()
+    for tree in _drawn(_parents_first(nodes, ghosts), labels):
+        console.print(tree, soft_wrap=True)
+
+
+def _parents_first(nodes: Sequence[ModelNode], ghosts: Sequence[GhostNode]) -> list[tuple[str, str | None]]:
+    """(name, parent) of models and ghosts, tree by tree in the order of the models."""
+    places: dict[str, int] = {}
     for node in nodes:
-        if node.parent not in drawn:
-            console.print(drawn[node.repo_id], soft_wrap=True)
+        places.setdefault(node.tree or node.repo_id, len(places))
+    rows = [(places[node.tree or node.repo_id], node.depth or 0, node.repo_id, node.parent) for node in nodes]
+    rows += [(places[g.tree], g.depth, g.ghost, g.parent) for g in ghosts if g.tree in places]
+    return [(name, parent) for _, _, name, parent in sorted(rows, key=lambda row: row[:2])]
+
+
+def _drawn(names: Sequence[tuple[str, str | None]], labels: Mapping[str, Text]) -> list[Tree]:
+    """The roots, under which all others hang; a name whose parent is not among them is a root."""
+    made: dict[str, Tree] = {}
+    roots = []
+    for name, parent in names:
+        above = made.get(parent or "")
+        made[name] = Tree(labels[name]) if above is None else above.add(labels[name])
+        if above is None:
+            roots.append(made[name])
+    return roots
 
 
 def _label(node: ModelNode, origin: str, *, remark: str | None, mark: str | None) -> Text:
@@ -80,6 +114,27 @@ def _label(node: ModelNode, origin: str, *, remark: str | None, mark: str | None
     if mark is not None:
         label.append(f"  ! {mark}", style="yellow")
     return label
+
+
+def _ghost_label(ghost: GhostNode, edges: Sequence[GraphEdge]) -> Text:
+    heaviest = next((edge for edge in edges if edge.is_heaviest), None)
+    if heaviest is None:
+        origin = f"root, {percent(ghost.root_posterior)} certain"
+    else:
+        origin = f"{heaviest.relation}, {percent(heaviest.confidence)} certain"
+    label = Text(named(ghost.ghost), style="italic")
+    label.append(f"  {origin}{_also_from(edges)}", style="dim")
+    return label
+
+
+def _also_from(edges: Sequence[GraphEdge]) -> str:
+    lesser = ", ".join(f"{named(edge.parent)} ({edge.weight:.2g})" for edge in edges if not edge.is_heaviest)
+    return f", also from {lesser}" if lesser else ""
+
+
+def named(name: str) -> str:
+    """A model's name, or a ghost's id with what it stands for."""
+    return f"{MISSING} {plain(name)}" if name.startswith(GHOST_PREFIX) else plain(name)
 
 
 def _origin(node: ModelNode, *, has_children: bool) -> str:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from storage.database import Database
-    from storage.lineage import ModelNode, Relative
+    from storage.lineage import GraphEdge, ModelNode, Relative
+    from storage.provenance import GhostNode
 
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Show so many at the most.")]
 
@@ -29,19 +30,24 @@ def tree(
     """Draw the tree of a model, or all trees.
 
     Trees come the largest first.
-    Every edge shows how the child was made, how certain its parent is, and whether all weights or samples say so; a !
-    marks models whose card disagrees with their weights.
+    Every edge shows how the child was made, how certain its parent is, and whether all weights or samples say so; a
+    merge tells its lesser parents and their shares; a missing model has an id in place of a name; a ! marks models
+    whose card disagrees with their weights.
     """
     from modelkin.cli import render  # noqa: PLC0415 - help must not wait for duckdb
+    from storage import provenance  # noqa: PLC0415 - as above
     from storage.lineage import card_verdicts, open_graph  # noqa: PLC0415 - as above
 
     with open_graph(index) as database:
         nodes = _wanted(database, model, limit)
         verdicts = card_verdicts(database, [node.repo_id for node in nodes])
+        trees = sorted({node.tree for node in nodes if node.tree is not None})
+        ghosts = provenance.ghosts_of_trees(database, trees)
+        further = provenance.edges_beside_models(database, trees)
     if as_json:
-        typer.echo(json_text({"trees": _grouped(nodes), "cards": verdicts}))
+        typer.echo(json_text({"trees": _grouped(nodes, ghosts, further), "cards": verdicts}))
     else:
-        render.show_trees(nodes, verdicts)
+        render.show_trees(nodes, verdicts, ghosts=ghosts, further=further)
 
 
 def ancestors(
@@ -50,7 +56,7 @@ def ancestors(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List a model's parents up to the root."""
+    """List a model's ancestors, through every parent of a merge."""
     from storage import lineage  # noqa: PLC0415 - as above
 
     _tell_kin(lineage.ancestors, model, index, as_json=as_json)
@@ -62,7 +68,7 @@ def descendants(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List everything made from a model."""
+    """List everything made from a model, merges that it is in included."""
     from storage import lineage  # noqa: PLC0415 - as above
 
     _tell_kin(lineage.descendants, model, index, as_json=as_json)
@@ -74,7 +80,7 @@ def relatives(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List all kin of a model and what they are to it."""
+    """List all kin of a model and what they are to it, along heaviest parents."""
     from storage import lineage  # noqa: PLC0415 - as above
 
     _tell_kin(lineage.relatives, model, index, as_json=as_json)
@@ -116,11 +122,21 @@ def _wanted(database: "Database", model: str | None, limit: int) -> "list[ModelN
     return [node for nodes in lineage.models_of_trees(database, wanted).values() for node in nodes]
 
 
-def _grouped(nodes: "Sequence[ModelNode]") -> list[dict[str, object]]:
+def _grouped(
+    nodes: "Sequence[ModelNode]", ghosts: "Sequence[GhostNode]", further: "Sequence[GraphEdge]"
+) -> list[dict[str, object]]:
     trees: dict[str, list[ModelNode]] = {}
     for node in nodes:
         trees.setdefault(node.tree or node.repo_id, []).append(node)
-    return [{"tree": name, "models": members} for name, members in trees.items()]
+    return [
+        {
+            "tree": name,
+            "models": members,
+            "ghosts": [ghost for ghost in ghosts if ghost.tree == name],
+            "further_edges": [edge for edge in further if edge.tree == name],
+        }
+        for name, members in trees.items()
+    ]
 
 
 def _tell_kin(ask: "Callable[[Database, str], list[Relative]]", model: str, index: "Path", *, as_json: bool) -> None:
@@ -135,4 +151,5 @@ def _tell_kin(ask: "Callable[[Database, str], list[Relative]]", model: str, inde
     if as_json:
         typer.echo(json_text({"model": model, "relatives": kin}))
     else:
-        render.show_table(("model", "kinship", "distance"), [(k.model, k.kinship, k.distance) for k in found])
+        rows = [(render.named(k.model), k.kinship, k.distance) for k in found]
+        render.show_table(("model", "kinship", "distance"), rows)

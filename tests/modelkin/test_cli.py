@@ -133,13 +133,21 @@ def test_sql_that_may_not_run_fails_in_one_line(ask):
     assert "stopped after" in ask("sql", "FROM range(1000000000000) ORDER BY 1 DESC LIMIT 1", "--timeout", "0.1")[2]
 
 
-@pytest.mark.parametrize("form", ["json", "csv", "newick"])
+@pytest.mark.parametrize("form", ["json", "csv", "newick", "graphml", "dot", "mermaid"])
 def test_an_export_is_the_same_in_a_file_and_on_stdout(ask, tmp_path: Path, form: str):
     status, out, _ = ask("export", "--format", form)
     assert status == 0
     assert ask("export", "--format", form, "--output", str(tmp_path / "graph")) == (0, "", "")
     assert (tmp_path / "graph").read_bytes().decode() == out
     assert "a/leaf" in out
+
+
+def test_parquet_goes_into_a_file_only(ask, tmp_path: Path):
+    status, out, err = ask("export", "--format", "parquet")
+    assert (status, out) == (2, "")
+    assert "--output" in err
+    assert ask("export", "--format", "parquet", "--output", str(tmp_path / "edges.parquet")) == (0, "", "")
+    assert (tmp_path / "edges.parquet").read_bytes()[:4] == b"PAR1"
 
 
 def test_the_index_is_judged_against_a_truth(ask, tmp_path: Path):

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 import string
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,9 +14,12 @@ import networkx as nx
 import pytest
 
 from crawler.listing_row import is_repo_id
-from modelkin.export import to_csv, to_json, to_newick, write_file
+from modelkin.cli.printable import plain
+from modelkin.drawing import to_dot, to_graphml, to_mermaid
+from modelkin.export import to_csv, to_json, to_newick, write_file, write_parquet
 from storage.errors import UsageError
 from storage.lineage import GraphEdge, ModelNode, edges, nodes, open_graph
+from storage.provenance import GhostNode, ghosts
 from tests.support.small_index import build_index
 
 PARENTS = {"a/root": None, "a/left": "a/root", "a/right": "a/root", "a/leaf": "a/left", "b/alone": None}
@@ -90,6 +95,103 @@ def test_newick_quotes_names_and_survives_deep_trees(graph: tuple[list[ModelNode
     root, found = newick_edges(to_newick(chain))
     assert root == names[0]
     assert found == set(pairwise(names))
+
+
+Whole = tuple[list[ModelNode], list[GraphEdge], list[GhostNode]]
+HOSTILE = 'it\'s "]) --> n0["evil\\\n<b>&#quot;|\x1b]0;\u202e'
+
+
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A missing root, a merge, and a name that no crawl would admit."""
+    folder = tmp_path_factory.mktemp("merged")
+    parents = {"?g": None, "a/x": "?g", "a/y": "?g", HOSTILE: "a/x"}
+    build_index(
+        folder,
+        parents,
+        details={"a/y": {"licence": HOSTILE}},
+        lesser={HOSTILE: {"a/y": 0.25}},
+        changed={"a/x": {"support": 0.5, "details": {"rank": [4, 8]}}},
+    )
+    with open_graph(folder) as database:
+        return nodes(database), edges(database), ghosts(database)
+
+
+def true_edges(graph: Whole, shown: Callable[[str], str] = str) -> set[tuple[str, str]]:
+    return {(shown(edge.parent), shown(edge.child)) for edge in graph[1]}
+
+
+def test_json_tells_ghosts_from_models_and_the_numbers_of_edges(merged: Whole):
+    document = json.loads(to_json(*merged))
+    missing = [node for node in document["nodes"] if node["ghost"]]
+    assert [(node["repo_id"], node["revision"], node["depth"]) for node in missing] == [(merged[2][0].ghost, None, 0)]
+    assert {frozenset(node) for node in document["nodes"]} == {frozenset(document["nodes"][0])}
+    by_ends = {(edge["parent"], edge["child"]): edge for edge in document["edges"]}
+    assert set(by_ends) == true_edges(merged)
+    assert by_ends["a/y", HOSTILE]["weight"] == 0.25
+    assert by_ends["a/y", HOSTILE]["is_heaviest"] is False
+    above = by_ends[merged[2][0].ghost, "a/x"]
+    assert (above["support"], above["details"]) == (0.5, {"rank": [4, 8]})
+
+
+def test_newick_draws_a_missing_root_and_a_merge_once(merged: Whole):
+    root, found = newick_edges(to_newick(merged[0], merged[2]))
+    assert root == merged[2][0].ghost
+    assert found == {(edge.parent, edge.child) for edge in merged[1] if edge.is_heaviest}
+
+
+def test_graphml_is_read_back_by_networkx_with_its_attributes(merged: Whole):
+    read = nx.parse_graphml(to_graphml(*merged))
+    assert set(read.edges) == true_edges(merged, plain)
+    assert read.edges["a/y", plain(HOSTILE)]["weight"] == 0.25
+    assert read.nodes[merged[2][0].ghost]["ghost"] is True
+    assert read.nodes["a/y"]["licence"] == plain(HOSTILE)
+    assert "support" not in read.edges["a/y", plain(HOSTILE)]
+
+
+def test_dot_quotes_every_name(merged: Whole):
+    text = to_dot(*merged)
+    assert text.replace("\n", "").isprintable()
+    quoted = r'"((?:[^"\\]|\\.)*)"'
+    statements = text.splitlines()[1:-1]
+    read = [
+        re.fullmatch(rf"    {quoted}(?: -> {quoted})?(?: \[(?:label={quoted})?(?:, )?(style=dashed)?\])?;", line)
+        for line in statements
+    ]
+    assert all(read), statements
+    shown = {(part[1], part[2]) for part in read if part and part[2]}
+    assert shown == true_edges(merged, lambda name: plain(name).replace("\\", "\\\\").replace('"', '\\"'))
+    assert sum(line.endswith("style=dashed];") for line in statements) == 2
+
+
+def test_mermaid_shows_every_name_and_nothing_of_it_is_syntax(merged: Whole):
+    first, *lines = to_mermaid(*merged).splitlines()
+    assert first == "flowchart TD"
+    text = r'"([A-Za-z0-9 ._/:,%()#;-]*)"'
+    names = {}
+    found = set()
+    for line in lines:
+        node = re.fullmatch(rf"    (n\d+)(?:\[{text}\]|\(\[{text}\]\))", line)
+        if node:
+            names[node[1]] = re.sub(r"#(\d+);", lambda code: chr(int(code[1])), node[2] or node[3])
+            continue
+        edge = re.fullmatch(rf"    (n\d+) (?:-->|-\.->)\|{text}\| (n\d+)", line)
+        assert edge, line
+        found.add((names[edge[1]], names[edge[3]]))
+    assert found == true_edges(merged, plain)
+
+
+def test_parquet_needs_a_place_that_can_be_written(tmp_path: Path):
+    build_index(tmp_path / "index", PARENTS)
+    with open_graph(tmp_path / "index") as database:
+        with pytest.raises(UsageError, match="--output"):
+            write_parquet(database, None)
+        with pytest.raises(UsageError, match="cannot be written"):
+            write_parquet(database, tmp_path / "missing" / "edges.parquet")
+        write_parquet(database, tmp_path / "edges.parquet")
+        read = database.connection.execute(f"FROM '{tmp_path}/edges.parquet'").fetchall()
+        assert read == database.connection.execute("FROM edges ORDER BY tree, parent, child").fetchall()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["edges.parquet", "index"]
 
 
 def test_a_file_is_replaced_whole_or_left_alone(tmp_path: Path):

@@ -104,7 +104,7 @@ def test_edges_carry_weight_support_and_details(family: Database):
     assert (above.support, above.parent_revision, above.step_cost, above.direction_nats) == (None, None, None, None)
     assert [edge.parent for edge in provenance.parents_of(family, "a/mixed")] == ["a/right", "a/leaf", "a/left"]
     tree = str(lineage.model(family, "a/left").tree)
-    assert [edge.parent for edge in provenance.lesser_edges(family, [tree])] == ["a/leaf", "a/left"]
+    assert [edge.parent for edge in provenance.edges_beside_models(family, [tree])] == ["a/leaf", "a/left"]
     assert provenance.parents_of(family, "b/alone") == []
 
 

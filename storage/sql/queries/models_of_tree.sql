@@ -1,1 +1,4 @@
-SELECT * FROM models WHERE tree IN (SELECT tree FROM models WHERE repo_id = $name) ORDER BY depth, repo_id
+SELECT *
+FROM models
+WHERE tree IN (SELECT tree FROM models WHERE repo_id = $name UNION ALL SELECT tree FROM ghosts WHERE ghost = $name)
+ORDER BY depth, repo_id
