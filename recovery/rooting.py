@@ -36,6 +36,8 @@ class Rooting:
     edge: IndexArray  # (n,) int64, -1 at the root
     confidence: FloatArray  # (n,) posterior that the edge has this direction; at the root: of being the root
     root_posterior: FloatArray  # (n,) sums to 1
+    turned_parent: IndexArray  # (n,) int64: the neighbour below that is the likeliest parent otherwise, -1 at leaves
+    turned_mass: FloatArray  # (n,) posterior that it is, 0 at leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +51,27 @@ def root_tree(tree: UndirectedTree) -> Rooting:
     """The most likely rooting of a tree; among equals the one at the lowest node.
 
     An edge whose direction turns changes the log-likelihood by its ratio, so the posterior of the root is the softmax
-    of the summed ratios, and an edge's direction holds with the posterior mass of all roots on its
-    parent's side.
+    of the summed ratios, and an edge's direction holds with the posterior mass of all roots on its parent's side.
     """
     score = _root_scores(tree)
     root = int(score.argmax())
     mass = np.exp(score - score[root])
     posterior = mass / mass.sum()
     walk = _walk(tree, root)
-    confidence = np.clip(1 - _subtree_sums(walk, posterior), 0.0, 1.0)
+    below = _subtree_sums(walk, posterior)
+    confidence = np.clip(1 - below, 0.0, 1.0)
     confidence[root] = posterior[root]
-    return Rooting(root, walk.parent, walk.edge, confidence, posterior)
+    return Rooting(root, walk.parent, walk.edge, confidence, posterior, *_turned(walk, below))
+
+
+def _turned(walk: _Walk, below: FloatArray) -> tuple[IndexArray, FloatArray]:
+    """Each node's child with the most posterior mass at and below it: its parent, were the root there."""
+    child, mass = np.full(len(below), -1, dtype=np.int64), np.zeros(len(below))
+    for node in walk.order[:0:-1].tolist():
+        above = walk.parent[node]
+        if child[above] < 0 or below[node] >= mass[above]:
+            child[above], mass[above] = node, below[node]
+    return child, mass
 
 
 def _root_scores(tree: UndirectedTree) -> FloatArray:

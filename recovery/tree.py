@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from recovery.duplicates import DistinctWeights, copies_of, copy_rows, distinct_weights
+from recovery.kin import History, Links, most_likely_history
 from recovery.mother import mother_edges
-from recovery.rooting import Rooting, UndirectedTree, root_tree
 from recovery.settings import PaperDistance, RecoverySettings, Stage
-from recovery.topology import minimum_spanning_tree
 from storage.types import (
     ClusterEvidence,
     FloatArray,
@@ -18,9 +17,6 @@ from storage.types import (
     PairEvidence,
     Relation,
 )
-
-TIE_NATS = 1e-6
-"""Weight of what clipping cut off, on a logarithmic scale: it decides between equals and moves nothing else."""
 
 
 def recover_tree(evidence: ClusterEvidence, settings: RecoverySettings) -> ModelGraph:
@@ -40,27 +36,26 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0) -> ModelGr
        sources, whatever the costs.
     3. The undirected tree is the minimum spanning tree on `step_cost`.
     4. The root is the node whose orientation of all edges is the most likely, each edge's say clipped at `clip_nats`.
-       Confidence speaks of directions, given the undirected tree, and of weights: copies count as their original.
+    5. Whoever decisively did not come through the parent found so far, or did come through a sibling, moves there.
+       Confidence speaks of link and direction, and of weights: copies count as their original.
     Raises `ValueError` where the evidence does not connect all members.
     """
-    pairs = evidence.pairs
-    distinct = distinct_weights(evidence.members, pairs)
-    forced = _forced_casts(distinct, pairs)
-    chosen = minimum_spanning_tree(
-        len(distinct.members), distinct.left, distinct.right, cost=pairs.step_cost[distinct.row], forced=forced
+    distinct = distinct_weights(evidence.members, evidence.pairs)
+    sample = tuple(block[distinct.members] for block in evidence.sample)
+    history = most_likely_history(_links(distinct, evidence.pairs), sample, clip_nats=clip_nats)
+    return _with_copies(distinct, history, evidence.pairs)
+
+
+def _links(distinct: DistinctWeights, pairs: PairEvidence) -> Links:
+    return Links(
+        nodes=len(distinct.members),
+        left=distinct.left,
+        right=distinct.right,
+        cost=pairs.step_cost[distinct.row],
+        forward=pairs.direction[distinct.row],
+        certain=pairs.cast[distinct.row],
+        forced=_forced_casts(distinct, pairs),
     )
-    rows = distinct.row[chosen]
-    forward = _bounded(pairs.direction[rows], clip_nats)
-    # A cast is certain: twice what all clipped edges together could say, and still finite.
-    certain = 2 * clip_nats * len(distinct.members)
-    forward = np.where(pairs.cast[rows] != 0, certain * pairs.cast[rows], forward)
-    rooting = root_tree(UndirectedTree(distinct.left[chosen], distinct.right[chosen], forward))
-    return _with_copies(distinct, rooting, rows, pairs)
-
-
-def _bounded(nats: FloatArray, clip_nats: float) -> FloatArray:
-    """Clipped ratios that still differ: edges clipped alike would leave the root to the order of the members."""
-    return np.clip(nats, -clip_nats, clip_nats) + TIE_NATS * np.arcsinh(nats)
 
 
 def recover_mother(
@@ -96,19 +91,22 @@ def _forced_casts(distinct: DistinctWeights, pairs: PairEvidence) -> IndexArray:
     return np.array(forced, dtype=np.int64)
 
 
-def _with_copies(distinct: DistinctWeights, rooting: Rooting, rows: IndexArray, pairs: PairEvidence) -> ModelGraph:
-    """The tree of all members from the rooted tree of distinct weights, whose edge e is row `rows[e]` of `pairs`."""
+def _with_copies(distinct: DistinctWeights, history: History, pairs: PairEvidence) -> ModelGraph:
+    """The graph of all members from the history of distinct weights; its link e is row `distinct.row[e]` of `pairs`."""
     original, nodes = distinct.original, distinct.members
     parent = np.where(original == np.arange(len(original)), -1, original)
-    inner = rooting.parent >= 0
-    parent[nodes[inner]] = nodes[rooting.parent[inner]]
+    inner = history.parent >= 0
+    parent[nodes[inner]] = nodes[history.parent[inner]]
     pair = copy_rows(original, pairs)
-    pair[nodes[inner]] = rows[rooting.edge[inner]]
+    pair[nodes[inner]] = np.append(distinct.row, -1)[history.link[inner]]
     confidence = 1 / copies_of(original)
-    confidence[nodes] = rooting.confidence
+    confidence[nodes] = history.confidence
     posterior = np.zeros(len(original))
-    posterior[nodes] = rooting.root_posterior
-    return _plain_graph(pairs, parent, pair, confidence=confidence, root_posterior=posterior)
+    posterior[nodes] = history.root_posterior
+    graph = _plain_graph(pairs, parent, pair, confidence=confidence, root_posterior=posterior)
+    graph.alternative[nodes] = np.where(history.rival >= 0, nodes[history.rival], -1)
+    graph.alternative_odds[nodes] = history.rival_odds
+    return graph
 
 
 def _plain_graph(
@@ -121,7 +119,7 @@ def _plain_graph(
         root=int(np.flatnonzero(parent < 0)[0]),
         parent=parent,
         pair=pair,
-        relation=tuple(relation_of(pairs, int(row)) for row in pair),
+        relation=tuple(_relation(pairs, above, row) for above, row in zip(parent.tolist(), pair.tolist(), strict=True)),
         weight=np.ones(nodes),
         confidence=confidence,
         support=np.full(nodes, np.nan),
@@ -134,7 +132,7 @@ def _plain_graph(
 
 
 def relation_of(pairs: PairEvidence, row: int) -> Relation | None:
-    """What kind of step a pair shows; None for row -1, the root's."""
+    """What kind of step a pair shows; None for row -1."""
     if row < 0:
         return None
     if pairs.identical[row]:
@@ -142,3 +140,10 @@ def relation_of(pairs: PairEvidence, row: int) -> Relation | None:
     if pairs.cast[row] != 0:
         return "cast"
     return "lora" if pairs.low_rank[row] else "finetune"
+
+
+def _relation(pairs: PairEvidence, above: int, row: int) -> Relation | None:
+    """None at the root; a parent whose pair was not compared was found by passage: an ordinary step."""
+    if above < 0:
+        return None
+    return relation_of(pairs, row) or "finetune"

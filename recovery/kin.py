@@ -1,0 +1,125 @@
+"""The method `kin`: the most likely history of a cluster when a training step adds a matrix to a shrunken parent."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recovery.placement import Placing, Rivals, place, rival_parents
+from recovery.rooting import Rooting, UndirectedTree, root_tree
+from recovery.topology import minimum_spanning_tree
+from storage.types import BoolArray, FloatArray, IndexArray, WeightArray
+
+TIE_NATS = 1e-6
+"""Weight of what clipping cut off, on a logarithmic scale: it decides between equals and moves nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What is known of pairs of nodes; entry e speaks of the link between `left[e]` and `right[e]`."""
+
+    nodes: int
+    left: IndexArray  # (links,)
+    right: IndexArray  # (links,)
+    cost: FloatArray  # (links,) negative log-likelihood of one step between the two
+    forward: FloatArray  # (links,) log odds that left is the parent, unclipped
+    certain: IndexArray  # (links,) int64: 1 right is a copy of left, -1 left of right, 0 neither
+    forced: IndexArray  # links that belong to the tree whatever they cost
+
+    def rows(self) -> dict[tuple[int, int], int]:
+        """The link between two nodes, whichever comes first."""
+        ends = zip(self.left.tolist(), self.right.tolist(), strict=True)
+        table = {}
+        for link, (a, b) in enumerate(ends):
+            table[a, b] = table[b, a] = link
+        return table
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A rooted tree over the nodes with its doubts; entry i speaks of node i and of the link to its parent."""
+
+    root: int
+    parent: IndexArray  # (nodes,) int64, -1 at the root
+    link: IndexArray  # (nodes,) int64 of `Links`, -1 at the root and where the two were not compared
+    confidence: FloatArray  # (nodes,) that the link is right and goes this way; at the root: of being it
+    root_posterior: FloatArray  # (nodes,)
+    rival: IndexArray  # (nodes,) int64: second-best parent, -1 where none
+    rival_odds: FloatArray  # (nodes,) against the chosen one, NaN where none
+
+
+def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_nats: float) -> History:
+    """Links by the least total step cost, a root by directions, places by passage, then the root once more.
+
+    `sample` holds blocks (nodes, rows, cols), or nothing, and then nobody is moved. Raises `ValueError` where the links
+    do not connect all nodes.
+    """
+    forward = _bounded(links, clip_nats)
+    chosen = minimum_spanning_tree(links.nodes, links.left, links.right, cost=links.cost, forced=links.forced)
+    rooting = root_tree(UndirectedTree(links.left[chosen], links.right[chosen], forward[chosen]))
+    if not sample:
+        return _history(rooting, np.append(chosen, -1)[rooting.edge], _no_rivals(links.nodes))
+    placing = Placing(sample, _nearest(links), _certain_children(links, rooting))
+    placed, _ = place(rooting.parent, placing)
+    tree, rows = _tree_of(links, placed, forward)
+    rooting = root_tree(tree)
+    return _history(rooting, np.append(rows, -1)[rooting.edge], rival_parents(rooting.parent, placing))
+
+
+def _bounded(links: Links, clip_nats: float) -> FloatArray:
+    """Clipped ratios that still differ: links clipped alike would leave the root to the order of the nodes.
+
+    A copy is certain: twice what all clipped links together could say, and still finite.
+    """
+    clipped = np.clip(links.forward, -clip_nats, clip_nats) + TIE_NATS * np.arcsinh(links.forward)
+    return np.where(links.certain != 0, 2 * clip_nats * links.nodes * links.certain, clipped)
+
+
+def _nearest(links: Links) -> dict[int, list[int]]:
+    near: dict[int, list[int]] = {node: [] for node in range(links.nodes)}
+    for link in np.argsort(links.cost, kind="stable").tolist():
+        a, b = int(links.left[link]), int(links.right[link])
+        near[a].append(b)
+        near[b].append(a)
+    return near
+
+
+def _certain_children(links: Links, rooting: Rooting) -> BoolArray:
+    """Nodes whose parent in the tree is certain: copies."""
+    found = np.zeros(links.nodes, dtype=np.bool_)
+    copies = np.flatnonzero(links.certain)
+    child = np.where(links.certain > 0, links.right, links.left)[copies]
+    source = np.where(links.certain > 0, links.left, links.right)[copies]
+    found[child[rooting.parent[child] == source]] = True
+    return found
+
+
+def _tree_of(links: Links, parent: IndexArray, forward: FloatArray) -> tuple[UndirectedTree, IndexArray]:
+    """The tree with its ratios, 0 where two nodes were not compared, and the link behind every edge, else -1."""
+    rows = links.rows()
+    child = np.flatnonzero(parent >= 0)
+    found = np.array([rows.get((int(parent[c]), int(c)), -1) for c in child], dtype=np.int64)
+    toward = np.where(links.left[found] == parent[child], 1.0, -1.0)
+    ratio = np.where(found >= 0, toward * forward[found], 0.0)
+    return UndirectedTree(parent[child], child, ratio), found
+
+
+def _no_rivals(nodes: int) -> Rivals:
+    return Rivals(np.full(nodes, -1, dtype=np.int64), np.full(nodes, -np.inf))
+
+
+def _history(rooting: Rooting, link: IndexArray, rivals: Rivals) -> History:
+    """Confidence is the posterior of the direction times the odds of the link against its rival."""
+    inner = rooting.parent >= 0
+    held = np.where(inner, 1 / (1 + np.exp(np.clip(rivals.nats, -700, 700))), 1.0)
+    turned = rooting.turned_mass / np.maximum(rooting.confidence, np.finfo(np.float64).tiny)
+    misplaced = np.where(inner, np.exp(np.clip(rivals.nats, -700, 700)), 0.0)
+    rival = np.where(misplaced > turned, rivals.parent, rooting.turned_parent)
+    return History(
+        root=rooting.root,
+        parent=rooting.parent,
+        link=link,
+        confidence=rooting.confidence * held,
+        root_posterior=rooting.root_posterior,
+        rival=rival,
+        rival_odds=np.where(rival >= 0, np.maximum(misplaced, turned), np.nan),
+    )
