@@ -73,6 +73,17 @@ def parents_of(database: Database, child: str) -> list[GraphEdge]:
     return [GraphEdge(*row) for row in database.rows("parents_of", name=child)]
 
 
+def child_count(database: Database, name: str) -> int:
+    """How many models and ghosts were made from a model or ghost, as their heaviest parent or another."""
+    return int(database.value("child_count", name=name))
+
+
+def ghost(database: Database, name: str) -> GhostNode | None:
+    """The missing model of this id; None where there is none."""
+    rows = database.rows("ghost_by_id", name=name)
+    return GhostNode(*rows[0]) if rows else None
+
+
 def second_best(database: Database, child: str) -> Alternative | None:
     """The second-best parent of a model or ghost; None where there was no other."""
     rows = database.rows("second_best_of", name=child)

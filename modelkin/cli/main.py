@@ -18,6 +18,7 @@ from modelkin.cli.pipeline_commands import crawl, hub, index_models, recover, re
 from modelkin.cli.printable import one_line
 from modelkin.cli.query_commands import compare, evaluate, export, sql
 from modelkin.cli.tree_commands import ancestors, descendants, relatives, search, tree
+from modelkin.cli.why_command import why
 from storage.errors import ModelkinError, UsageError
 
 COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
@@ -29,6 +30,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("ancestors", ancestors, "modelkin ancestors org/name"),
     ("descendants", descendants, "modelkin descendants org/name --json"),
     ("relatives", relatives, "modelkin relatives org/name"),
+    ("why", why, "modelkin why org/name"),
     ("compare", compare, "modelkin compare org/name ./my-model/model.safetensors"),
     ("search", search, 'modelkin search "llama chat"'),
     ("sql", sql, "modelkin sql \"SELECT * FROM descendants('org/name')\""),

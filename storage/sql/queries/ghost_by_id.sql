@@ -1,1 +1,1 @@
-SELECT ghost_id FROM store.ghost WHERE ghost_id = $name
+SELECT * FROM ghosts WHERE ghost = $name
