@@ -16,6 +16,9 @@ from storage.provenance import Alternative, ComparedPair
 LITTLE_NATS = 5.0
 """Below this a direction is less than about 99 % certain by itself."""
 
+READABLE_DIGITS = 1000
+"""From here on odds are shown whole, not by three digits."""
+
 READABLE_ODDS = 10_000
 """Beyond it odds are shown as a power of e."""
 
@@ -54,8 +57,11 @@ class Witness:
 
 def odds_words(nats: float) -> str:
     """Odds of the chosen parent: `12 : 1`, `1 : 3`, or a power of e where the number would be unreadable."""
-    readable = abs(nats) <= math.log(READABLE_ODDS)
-    ratio = f"{math.exp(abs(nats)):.3g}" if readable else f"e^{abs(nats):.0f}"
+    if abs(nats) <= math.log(READABLE_ODDS):
+        number = math.exp(abs(nats))
+        ratio = f"{number:.3g}" if number < READABLE_DIGITS else f"{number:,.0f}"
+    else:
+        ratio = f"e^{abs(nats):.0f}"
     return f"{ratio} : 1" if nats >= 0 else f"1 : {ratio}"
 
 

@@ -83,7 +83,7 @@ def test_the_verdict_says_what_would_change_it():
         (0.0, "1 : 1"),
         (math.log(12), "12 : 1"),
         (-math.log(3), "1 : 3"),
-        (math.log(9999), "1e+04 : 1"),
+        (math.log(9999), "9,999 : 1"),
         (812.4, "e^812 : 1"),
         (-5e5, "1 : e^500000"),
         (math.inf, "e^inf : 1"),
