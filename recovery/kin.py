@@ -4,34 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recovery.links import Links, bounded_nats
 from recovery.placement import Placing, Rivals, place, rival_parents
 from recovery.rooting import Rooting, UndirectedTree, root_tree
+from recovery.support import edge_support
 from recovery.topology import minimum_spanning_tree
 from storage.types import BoolArray, FloatArray, IndexArray, WeightArray
-
-TIE_NATS = 1e-6
-"""Weight of what clipping cut off, on a logarithmic scale: it decides between equals and moves nothing else."""
-
-
-@dataclass(frozen=True, slots=True)
-class Links:
-    """What is known of pairs of nodes; entry e speaks of the link between `left[e]` and `right[e]`."""
-
-    nodes: int
-    left: IndexArray  # (links,)
-    right: IndexArray  # (links,)
-    cost: FloatArray  # (links,) negative log-likelihood of one step between the two
-    forward: FloatArray  # (links,) log odds that left is the parent, unclipped
-    certain: IndexArray  # (links,) int64: 1 right is a copy of left, -1 left of right, 0 neither
-    forced: IndexArray  # links that belong to the tree whatever they cost
-
-    def rows(self) -> dict[tuple[int, int], int]:
-        """The link between two nodes, whichever comes first."""
-        ends = zip(self.left.tolist(), self.right.tolist(), strict=True)
-        table = {}
-        for link, (a, b) in enumerate(ends):
-            table[a, b] = table[b, a] = link
-        return table
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +23,7 @@ class History:
     root_posterior: FloatArray  # (nodes,)
     rival: IndexArray  # (nodes,) int64: second-best parent, -1 where none
     rival_odds: FloatArray  # (nodes,) against the chosen one, NaN where none
+    support: FloatArray  # (nodes,) share of resamplings of the layers with this edge, NaN where not resampled
 
 
 def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_nats: float) -> History:
@@ -53,34 +32,25 @@ def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_n
     `sample` holds blocks (nodes, rows, cols), or nothing, and then nobody is moved. Raises `ValueError` where the links
     do not connect all nodes.
     """
-    forward = _bounded(links, clip_nats)
+    forward = bounded_nats(links, links.forward, clip_nats=clip_nats)
     chosen = minimum_spanning_tree(links.nodes, links.left, links.right, cost=links.cost, forced=links.forced)
     rooting = root_tree(UndirectedTree(links.left[chosen], links.right[chosen], forward[chosen]))
     if not sample:
-        return _history(rooting, np.append(chosen, -1)[rooting.edge], _no_rivals(links.nodes))
-    placing = Placing(sample, _nearest(links), _certain_children(links, rooting))
+        return _history(
+            rooting, np.append(chosen, -1)[rooting.edge], _no_rivals(links.nodes), _support(links, rooting, clip_nats)
+        )
+    placing = Placing(sample, links.nearest(), _certain_children(links, rooting))
     placed, _ = place(rooting.parent, placing)
     tree, rows = _tree_of(links, placed, forward)
     rooting = root_tree(tree)
-    return _history(rooting, np.append(rows, -1)[rooting.edge], rival_parents(rooting.parent, placing))
+    rivals = rival_parents(rooting.parent, placing)
+    return _history(rooting, np.append(rows, -1)[rooting.edge], rivals, _support(links, rooting, clip_nats))
 
 
-def _bounded(links: Links, clip_nats: float) -> FloatArray:
-    """Clipped ratios that still differ: links clipped alike would leave the root to the order of the nodes.
-
-    A copy is certain: twice what all clipped links together could say, and still finite.
-    """
-    clipped = np.clip(links.forward, -clip_nats, clip_nats) + TIE_NATS * np.arcsinh(links.forward)
-    return np.where(links.certain != 0, 2 * clip_nats * links.nodes * links.certain, clipped)
-
-
-def _nearest(links: Links) -> dict[int, list[int]]:
-    near: dict[int, list[int]] = {node: [] for node in range(links.nodes)}
-    for link in np.argsort(links.cost, kind="stable").tolist():
-        a, b = int(links.left[link]), int(links.right[link])
-        near[a].append(b)
-        near[b].append(a)
-    return near
+def _support(links: Links, rooting: Rooting, clip_nats: float) -> FloatArray:
+    if not links.parts:
+        return np.full(links.nodes, np.nan)
+    return edge_support(links, rooting.parent, clip_nats=clip_nats)
 
 
 def _certain_children(links: Links, rooting: Rooting) -> BoolArray:
@@ -107,7 +77,7 @@ def _no_rivals(nodes: int) -> Rivals:
     return Rivals(np.full(nodes, -1, dtype=np.int64), np.full(nodes, -np.inf))
 
 
-def _history(rooting: Rooting, link: IndexArray, rivals: Rivals) -> History:
+def _history(rooting: Rooting, link: IndexArray, rivals: Rivals, support: FloatArray) -> History:
     """Confidence is the posterior of the direction times the odds of the link against its rival."""
     inner = rooting.parent >= 0
     held = np.where(inner, 1 / (1 + np.exp(np.clip(rivals.nats, -700, 700))), 1.0)
@@ -122,4 +92,5 @@ def _history(rooting: Rooting, link: IndexArray, rivals: Rivals) -> History:
         root_posterior=rooting.root_posterior,
         rival=rival,
         rival_odds=np.where(rival >= 0, np.maximum(misplaced, turned), np.nan),
+        support=support,
     )

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from recovery.duplicates import DistinctWeights, copies_of, copy_rows, distinct_weights
-from recovery.kin import History, Links, most_likely_history
+from recovery.kin import History, most_likely_history
+from recovery.links import Links
 from recovery.mother import mother_edges
 from recovery.settings import PaperDistance, RecoverySettings, Stage
 from storage.types import (
@@ -42,11 +43,13 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0) -> ModelGr
     """
     distinct = distinct_weights(evidence.members, evidence.pairs)
     sample = tuple(block[distinct.members] for block in evidence.sample)
-    history = most_likely_history(_links(distinct, evidence.pairs), sample, clip_nats=clip_nats)
+    history = most_likely_history(_links(distinct, evidence), sample, clip_nats=clip_nats)
     return _with_copies(distinct, history, evidence.pairs)
 
 
-def _links(distinct: DistinctWeights, pairs: PairEvidence) -> Links:
+def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:
+    pairs, layers = evidence.pairs, evidence.layers
+    unknown = np.zeros((len(distinct.row), 0), dtype=np.float32)
     return Links(
         nodes=len(distinct.members),
         left=distinct.left,
@@ -55,6 +58,8 @@ def _links(distinct: DistinctWeights, pairs: PairEvidence) -> Links:
         forward=pairs.direction[distinct.row],
         certain=pairs.cast[distinct.row],
         forced=_forced_casts(distinct, pairs),
+        cost_parts=unknown if layers is None else layers.step_cost[distinct.row],
+        forward_parts=unknown if layers is None else layers.direction[distinct.row],
     )
 
 
@@ -106,6 +111,7 @@ def _with_copies(distinct: DistinctWeights, history: History, pairs: PairEvidenc
     graph = _plain_graph(pairs, parent, pair, confidence=confidence, root_posterior=posterior)
     graph.alternative[nodes] = np.where(history.rival >= 0, nodes[history.rival], -1)
     graph.alternative_odds[nodes] = history.rival_odds
+    graph.support[nodes] = history.support
     return graph
 
 

@@ -1,0 +1,55 @@
+"""What is known of pairs of nodes of a cluster, where a node is a set of members with the same weights."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from storage.types import FloatArray, IndexArray, WeightArray
+
+TIE_NATS = 1e-6
+"""Weight of what clipping cut off, on a logarithmic scale: it decides between equals and moves nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Entry e speaks of the link between nodes `left[e]` and `right[e]`."""
+
+    nodes: int
+    left: IndexArray  # (links,)
+    right: IndexArray  # (links,)
+    cost: FloatArray  # (links,) negative log-likelihood of one step between the two
+    forward: FloatArray  # (links,) log odds that left is the parent, unclipped
+    certain: IndexArray  # (links,) int64: 1 right is a copy of left, -1 left of right, 0 neither
+    forced: IndexArray  # links that belong to the tree whatever they cost
+    cost_parts: WeightArray  # (links, parts) float32: `cost` by parts of the layers; no parts where not known
+    forward_parts: WeightArray  # (links, parts) float32: `forward` by parts of the layers
+
+    @property
+    def parts(self) -> int:
+        """Parts of the layers that can be drawn anew; 0 where nothing is known by layer."""
+        return int(self.cost_parts.shape[1])
+
+    def rows(self) -> dict[tuple[int, int], int]:
+        """The link between two nodes, whichever comes first."""
+        table = {}
+        for link, (a, b) in enumerate(zip(self.left.tolist(), self.right.tolist(), strict=True)):
+            table[a, b] = table[b, a] = link
+        return table
+
+    def nearest(self) -> dict[int, list[int]]:
+        """The nodes linked to each node, by cost."""
+        near: dict[int, list[int]] = {node: [] for node in range(self.nodes)}
+        for link in np.argsort(self.cost, kind="stable").tolist():
+            a, b = int(self.left[link]), int(self.right[link])
+            near[a].append(b)
+            near[b].append(a)
+        return near
+
+
+def bounded_nats(links: Links, forward: FloatArray, *, clip_nats: float) -> FloatArray:
+    """Directions clipped yet different: links clipped alike would leave the root to the order of the nodes.
+
+    A copy is certain: twice what all clipped links together could say, and still finite.
+    """
+    clipped = np.clip(forward, -clip_nats, clip_nats) + TIE_NATS * np.arcsinh(forward)
+    return np.where(links.certain != 0, 2 * clip_nats * links.nodes * links.certain, clipped)
