@@ -12,10 +12,12 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The range of a layer in each member, float64 (members,): what Eq. 1 scales by."""
+    """The range of a layer in each member: what Eq. 1 and quantisation scale by."""
 
-    low: Tensor
+    low: Tensor  # (members,) float64
     high: Tensor
+    col_low: Tensor  # (members, cols) float32
+    col_high: Tensor
 
     def apply(self, weights: Tensor, member: Tensor) -> Tensor:
         """Min-max scaled `weights` (pairs, rows, cols) of each pair's `member` (pairs,); 0 where all are equal."""

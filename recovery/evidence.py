@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from recovery.casts import CastSearch
+from recovery.copies import CopySearch, CopyVerdict
 from recovery.layer_evidence import LayerComparison, LayerVerdict
 from recovery.layer_record import LayerRecord, joined
 from recovery.moments import LayerMoments
@@ -77,17 +77,17 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
     layers = shared_layers(sources)
     if not layers:
         raise UsageError("these models share no layer of the same name and shape: compare models of one architecture")
-    casts = CastSearch.over(pairs.left, pairs.right, members=len(sources))
+    copies = CopySearch.over(pairs.left, pairs.right)
     sample = SampleRecord.over(layers, len(sources), budget_weights=settings.sample_weights)
     moments, totals, by_layer = [], _PairTotals.empty(len(pairs.left)), LayerRecord.over(layers, len(pairs.left))
     for layer in layers:
-        seen, verdicts = _comparison(layer, sources, pairs, settings).run(casts, sample)
+        seen, verdicts = _comparison(layer, sources, pairs, settings).run(copies, sample)
         moments.append(seen)
         totals.add(verdicts, layer)
         by_layer.add(verdicts, layer)
     return ClusterEvidence(
         members=len(sources),
-        pairs=totals.evidence(pairs, casts, weights=sum(layer.rows * layer.cols for layer in layers)),
+        pairs=totals.evidence(pairs, copies.verdict(), weights=sum(layer.rows * layer.cols for layer in layers)),
         moments=_weight_moments(layers, moments),
         bytes_read=sum(_stored_bytes(source, layers) for source in sources),
         layers=by_layer.evidence(),
@@ -155,7 +155,7 @@ class _PairTotals:
         np.add(self.l_lora_sum, ranks, out=self.l_lora_sum)
         np.add(self.high_rank, 2 * ranks >= full_rank, out=self.high_rank)
 
-    def evidence(self, pairs: Pairs, casts: CastSearch, *, weights: int) -> PairEvidence:
+    def evidence(self, pairs: Pairs, copies: CopyVerdict, *, weights: int) -> PairEvidence:
         """The evidence once all layers, of `weights` together, have been added.
 
         A change that rounding could have made (rank 0 throughout) is no low rank: nothing was seen of its shape.
@@ -173,8 +173,8 @@ class _PairTotals:
             low_rank=(self.l_lora > 0) & (self.high_rank == 0),
             step_cost=self.step_cost,
             direction=self.direction,
-            cast=casts.verdict(),
             identical=self.changed == 0,
+            **{name: getattr(copies, name) for name in copies.__slots__},
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from recovery.casts import CastSearch
+from recovery.copies import CopySearch
 from recovery.direction import GroupSums, log_likelihood_ratio, participation
 from recovery.distances import Scale, difference, tile_distances
 from recovery.moments import LayerMoments
@@ -48,7 +48,7 @@ class LayerComparison:
     roundoff: Tensor  # (members,) float64, unit roundoff of the stored format
     schedule: LayerSchedule
 
-    def run(self, casts: CastSearch, sample: SampleRecord) -> tuple[LayerMoments, list[LayerVerdict]]:
+    def run(self, copies: CopySearch, sample: SampleRecord) -> tuple[LayerMoments, list[LayerVerdict]]:
         """Moments of the members, and verdicts on the pairs in their order, batch by batch.
 
         Raises `ModelUnreadable` as the sources do, and where a weight is no finite number.
@@ -56,6 +56,7 @@ class LayerComparison:
         tiles, lines = self.tiles, self.tiles.sample
         scale = tiles.scale()
         members = MemberSums.empty(len(tiles.sources), lines, tiles.device)
+        in_layer = copies.layer(scale, weights=lines.rows * lines.cols)
         verdicts: list[LayerVerdict] = []
         # A layer without pairs still makes one pass, for the moments.
         for first, last in spans(len(self.left), self.schedule.pass_pairs) if len(self.left) else [(0, 0)]:
@@ -64,10 +65,10 @@ class LayerComparison:
                 if first == 0:
                     members.add(start, block, sample=lines, scale=scale)
                     sample.see(tiles.name, start, block)
-                    casts.see_members(block)
                 self._add_pairs(sums, start, block, pairs=(first, last), scale=scale)
-                casts.see_pairs(block, first, last)
+                in_layer.see_pairs(block, first, last)
             verdicts += self._conclude(sums, members, first, last)
+        copies.add(in_layer)
         return members.moments, verdicts
 
     def _blocks(self) -> Iterator[tuple[int, Tensor]]:

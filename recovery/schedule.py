@@ -34,9 +34,9 @@ class LayerShape:
 
     @property
     def kept_bytes(self) -> int:
-        """Kept per layer: sums of squares of every member's rows and columns, and the rows for the spectrum."""
+        """Kept per layer: squares and ranges of every member's rows and columns, and the rows for the spectrum."""
         lines = self.order * self.cols * WEIGHT_BYTES if self.along_rows else 0
-        return self.members * (8 * (self.rows + self.cols) + lines)
+        return self.members * (8 * (self.rows + 2 * self.cols) + lines)
 
     @property
     def row_bytes(self) -> int:

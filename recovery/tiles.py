@@ -44,13 +44,14 @@ class LayerTiles:
 
     def scale(self) -> Scale:
         """The range of the layer in every member. Raises `ModelUnreadable` where a weight is no finite number."""
-        low = torch.full((len(self.sources),), torch.inf, dtype=torch.float64, device=self.device)
-        high = -low
+        col_low = torch.full((len(self.sources), self.sample.cols), torch.inf, device=self.device)
+        col_high = -col_low
         for _, tile in self:
-            low = torch.minimum(low, tile.amin((1, 2)).to(torch.float64))
-            high = torch.maximum(high, tile.amax((1, 2)).to(torch.float64))
+            col_low = torch.minimum(col_low, tile.amin(1))
+            col_high = torch.maximum(col_high, tile.amax(1))
+        low, high = col_low.amin(1).to(torch.float64), col_high.amax(1).to(torch.float64)
         finite = torch.isfinite(low) & torch.isfinite(high)
         if not finite.all():
             member = int((~finite).nonzero()[0])
             raise ModelUnreadable("non_finite_weights", f"tensor {self.name} of member {member} holds NaN or infinity")
-        return Scale(low, high)
+        return Scale(low, high, col_low, col_high)

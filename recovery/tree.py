@@ -10,6 +10,7 @@ from recovery.links import Links
 from recovery.mother import mother_edges
 from recovery.settings import PaperDistance, RecoverySettings, Stage
 from storage.types import (
+    COPY_KINDS,
     ClusterEvidence,
     FloatArray,
     IndexArray,
@@ -18,6 +19,8 @@ from storage.types import (
     PairEvidence,
     Relation,
 )
+
+COPIES: dict[int, Relation] = {COPY_KINDS.index(kind): kind for kind in ("cast", "pruned", "quantized")}
 
 
 def recover_tree(evidence: ClusterEvidence, settings: RecoverySettings) -> ModelGraph:
@@ -56,8 +59,8 @@ def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:
         right=distinct.right,
         cost=pairs.step_cost[distinct.row],
         forward=pairs.direction[distinct.row],
-        certain=pairs.cast[distinct.row],
-        forced=_forced_casts(distinct, pairs),
+        certain=pairs.copy[distinct.row],
+        forced=_forced_copies(distinct, pairs),
         cost_parts=unknown if layers is None else layers.step_cost[distinct.row],
         forward_parts=unknown if layers is None else layers.direction[distinct.row],
     )
@@ -82,17 +85,21 @@ def recover_mother(
     return _plain_graph(pairs, parent, rows, confidence=np.ones(evidence.members), root_posterior=posterior)
 
 
-def _forced_casts(distinct: DistinctWeights, pairs: PairEvidence) -> IndexArray:
-    """Edges from every rounded copy to its source: of several, the first that no other of them was rounded to."""
-    cast = pairs.cast[distinct.row]
-    source = np.where(cast > 0, distinct.left, distinct.right).tolist()
-    target = np.where(cast > 0, distinct.right, distinct.left).tolist()
-    casts = {(source[edge], target[edge]): edge for edge in np.flatnonzero(cast).tolist()}
+def _forced_copies(distinct: DistinctWeights, pairs: PairEvidence) -> IndexArray:
+    """Edges from every derived copy to its source: of several, the one that explains most of its weights.
+
+    Among equals it is the first that is no copy itself of another of them.
+    """
+    copy, agreement = pairs.copy[distinct.row], pairs.copy_agreement[distinct.row]
+    source = np.where(copy > 0, distinct.left, distinct.right).tolist()
+    target = np.where(copy > 0, distinct.right, distinct.left).tolist()
+    copies = {(source[edge], target[edge]): edge for edge in np.flatnonzero(copy).tolist()}
     forced = []
-    for copy in sorted({target for _, target in casts}):
-        sources = sorted(u for u, v in casts if v == copy)
-        fullest = next(u for u in sources if not any((other, u) in casts for other in sources))
-        forced.append(casts[fullest, copy])
+    for made in sorted({target for _, target in copies}):
+        fitting = {u: agreement[edge] for (u, v), edge in copies.items() if v == made}
+        sources = sorted(u for u, share in fitting.items() if share == max(fitting.values()))
+        fullest = next(u for u in sources if not any((other, u) in copies for other in sources))
+        forced.append(copies[fullest, made])
     return np.array(forced, dtype=np.int64)
 
 
@@ -143,8 +150,8 @@ def relation_of(pairs: PairEvidence, row: int) -> Relation | None:
         return None
     if pairs.identical[row]:
         return "duplicate"
-    if pairs.cast[row] != 0:
-        return "cast"
+    if pairs.copy[row] != 0:
+        return COPIES[pairs.copy_kind[row]]
     return "lora" if pairs.low_rank[row] else "finetune"
 
 

@@ -24,6 +24,9 @@ EvidenceSource = Literal["fingerprint", "exact"]
 FLOAT_DTYPE_BYTES: Mapping[str, int] = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 """Stored number formats whose values can be compared, with their size in bytes."""
 
+COPY_KINDS = ("none", "cast", "pruned", "quantized")
+"""How a model was made from another without training, weaker kinds first."""
+
 UNIT_ROUNDOFF: Mapping[str, float] = {
     "F64": 2.0**-24,  # decoded to float32 on reading, so float32's rounding is what remains
     "F32": 2.0**-24,
@@ -215,7 +218,12 @@ class PairEvidence:
     low_rank: BoolArray  # (pairs,) every changed layer differs by less than half of its full rank
     step_cost: FloatArray  # (pairs,) negative log-likelihood of one training step, symmetric; layers of the key
     direction: FloatArray  # (pairs,) slopes of rows plus slopes of columns, nats; layers of the key
-    cast: IndexArray  # (pairs,) int64: 1 right is left rounded, -1 left is right rounded, 0 neither
+    copy: IndexArray  # (pairs,) int64: 1 right is a derived copy of left, -1 left of right, 0 neither; certain
+    copy_kind: IndexArray  # (pairs,) int64, index into COPY_KINDS: the strongest of any layer
+    copy_bits: FloatArray  # (pairs,) bits per weight of a cast or quantised copy, else NaN
+    copy_group: FloatArray  # (pairs,) weights per scale (0 row, -1 tensor, -2 column), or the M of N:M zeros, else NaN
+    copy_sparsity: FloatArray  # (pairs,) share of zeros in the layers pruned, else NaN
+    copy_agreement: FloatArray  # (pairs,) share of the weights of such layers that the copying explains, else NaN
     identical: BoolArray  # (pairs,) all compared values equal
 
 

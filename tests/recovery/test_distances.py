@@ -17,7 +17,7 @@ def ends(*pairs: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def scale_of(tile: torch.Tensor) -> Scale:
-    return Scale(tile.amin((1, 2)).double(), tile.amax((1, 2)).double())
+    return Scale(tile.amin((1, 2)).double(), tile.amax((1, 2)).double(), tile.amin(1), tile.amax(1))
 
 
 def test_the_paper_s_distance_scales_each_model_by_its_own_range(tile: torch.Tensor):

@@ -127,7 +127,7 @@ def test_identical_weights_are_told_whatever_their_stored_format(family: list[We
     half = rounded(family[0])
     pairs = evidence_of([half, half, family[0]], dtypes="F32 BF16 F32").pairs
     assert pairs.identical.tolist() == [True, False, False]
-    assert pairs.cast.tolist() == [0, -1, -1]
+    assert pairs.copy.tolist() == [0, -1, -1]
     assert pairs.direction[0] == 0
 
 
@@ -142,7 +142,7 @@ def test_a_merged_adapter_is_of_low_rank(family: list[Weights]):
 
 def test_a_change_that_rounding_could_have_made_is_of_no_low_rank(family: list[Weights]):
     pairs = evidence_of([family[0], rounded(family[0])], dtypes="F32 BF16").pairs
-    assert (pairs.l_lora[0], pairs.low_rank[0], pairs.cast[0]) == (0, False, 1)
+    assert (pairs.l_lora[0], pairs.low_rank[0], pairs.copy[0]) == (0, False, 1)
 
 
 def test_layers_that_not_all_members_share_are_left_out(family: list[Weights]):

@@ -3,8 +3,13 @@ import pytest
 
 from recovery.settings import RecoverySettings
 from recovery.tree import recover_kin, recover_mother, recover_tree
-from storage.types import ModelGraph
+from storage.types import COPY_KINDS, ModelGraph
 from tests.support.made_evidence import cluster
+
+
+def casts(ways: dict[tuple[int, int], int]) -> dict[str, dict[tuple[int, int], int]]:
+    """Pairs of which one end is a cast of the other."""
+    return {"copy": ways, "copy_kind": dict.fromkeys(ways, COPY_KINDS.index("cast"))}
 
 
 def edges(tree: ModelGraph) -> set[tuple[int, int]]:
@@ -77,7 +82,7 @@ def test_a_link_seen_only_between_copies_serves_their_originals():
 
 def test_a_cast_hangs_under_its_source_against_cost_and_slope():
     evidence = cluster(
-        3, cast={(0, 2): -1}, step_cost={(0, 1): -50, (1, 2): -50}, direction={(0, 1): 3, (0, 2): 1e5, (1, 2): 5}
+        3, **casts({(0, 2): -1}), step_cost={(0, 1): -50, (1, 2): -50}, direction={(0, 1): 3, (0, 2): 1e5, (1, 2): 5}
     )
     tree = recover_kin(evidence)
     assert (2, 0) in edges(tree)
@@ -89,19 +94,19 @@ def test_certain_casts_outweigh_any_number_of_slopes():
     members = 60
     chain = {(i, i + 1): 1.0 for i in range(members - 1)}
     against = dict.fromkeys(chain, -1e3)
-    tree = recover_kin(cluster(members, step_cost=chain, cast={(0, 1): 1}, direction=against))
+    tree = recover_kin(cluster(members, step_cost=chain, **casts({(0, 1): 1}), direction=against))
     assert tree.parent[1] == 0
 
 
 def test_of_several_sources_a_cast_hangs_under_the_one_of_fullest_precision():
     # 2 in full precision, 0 and 1 coarser and coarser.
-    tree = recover_kin(cluster(3, cast={(0, 1): 1, (0, 2): -1, (1, 2): -1}))
+    tree = recover_kin(cluster(3, **casts({(0, 1): 1, (0, 2): -1, (1, 2): -1})))
     assert edges(tree) == {(2, 0), (2, 1)}
     assert tree.relation == ("cast", "cast", None)
 
 
 def test_a_cast_may_have_children_of_its_own():
-    tree = recover_kin(cluster(3, cast={(0, 1): 1}, step_cost={(1, 2): 1, (0, 2): 2}, direction={(1, 2): 30}))
+    tree = recover_kin(cluster(3, **casts({(0, 1): 1}), step_cost={(1, 2): 1, (0, 2): 2}, direction={(1, 2): 30}))
     assert edges(tree) == {(0, 1), (1, 2)}
     assert tree.relation == (None, "cast", "finetune")
 

@@ -101,7 +101,12 @@ def recover(catalog: Catalog, cluster_id: str, parents: dict[str, str], *, sourc
         low_rank=flags,
         step_cost=number,
         direction=number + 1.5,
-        cast=left * 0,
+        copy=left * 0,
+        copy_kind=left * 0,
+        copy_bits=number,
+        copy_group=number,
+        copy_sparsity=number,
+        copy_agreement=number,
         identical=flags,
     )
     table = np.ones((len(ids), 2))

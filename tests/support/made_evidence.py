@@ -10,7 +10,7 @@ import numpy as np
 from storage.types import ClusterEvidence, PairEvidence, WeightMoments
 
 Pair = tuple[int, int]
-FLAGS = {"low_rank": np.bool_, "identical": np.bool_, "cast": np.int64}
+FLAGS = {"low_rank": np.bool_, "identical": np.bool_, "copy": np.int64, "copy_kind": np.int64}
 
 
 def pair_evidence(members: int, **columns: Mapping[Pair, Any]) -> PairEvidence:

@@ -192,7 +192,8 @@ def _evidence(graph: ModelGraph) -> ClusterEvidence:
         right=right,
         direction=np.where(left == parent, 7.5, -7.5),
         low_rank=number < 0,
-        cast=np.zeros_like(left),
+        copy=np.zeros_like(left),
+        copy_kind=np.zeros_like(left),
         identical=number < 0,
         **dict.fromkeys(PAIR_NUMBERS, number),
     )
@@ -200,4 +201,17 @@ def _evidence(graph: ModelGraph) -> ClusterEvidence:
     return ClusterEvidence(members=graph.members, pairs=pairs, moments=moments, bytes_read=0)
 
 
-PAIR_NUMBERS = ("l_ft", "l_lora", "l_lora_sum", "l1", "l2_squared", "norm_squared", "changed_share", "step_cost")
+PAIR_NUMBERS = (
+    "l_ft",
+    "l_lora",
+    "l_lora_sum",
+    "l1",
+    "l2_squared",
+    "norm_squared",
+    "changed_share",
+    "step_cost",
+    "copy_bits",
+    "copy_group",
+    "copy_sparsity",
+    "copy_agreement",
+)

@@ -1,0 +1,212 @@
+"""What may be claimed of a layer of two models: that one was made from the other by rounding, pruning, quantising.
+
+Each claim predicts the copy's weights from the source's, so that a few weights refute nearly every false one and all
+weights together prove a true one. Claims are judged block by block of rows; an equal block contradicts none, because
+parts of a model are often left as they are.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from recovery.distances import Scale
+from recovery.grids import STORED_BITS, half_grid, on_grid, reproduces
+from recovery.pruning import PATTERN_GROUPS, count_zeros, pattern
+from recovery.quantization import Scaling, Scheme, extremes, requantised
+from recovery.step_functions import MOST_LEVELS, count_steps, lines
+from storage.types import COPY_KINDS
+
+CAST, PRUNED, QUANTIZED = (COPY_KINDS.index(kind) for kind in ("cast", "pruned", "quantized"))
+
+WRONG_SHARE = 5e-4
+"""Of a quantised layer's weights that may differ from what a known scheme makes: arithmetic in another order changes
+some in 100,000; a model a thousandth away from the true source changes 0.14 % and more at 4 bits.
+"""
+CROSSED_SHARE = 1e-4
+"""The same where the scheme is unknown and levels are taken as they are."""
+LOST_SHARE = 0.01
+"""Zeros that pruning must have made: an entry here and there is zeroed by rounding or by chance."""
+VALUES_PER_LEVEL = 2
+"""How many values of the source a level must stand for on average, or rounding did the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The same rows of source and copy, float32 (rows, cols), and the source's extremes in the whole layer."""
+
+    source: Tensor
+    copy: Tensor
+    layer: Scale
+    member: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has been counted for a claim over the blocks of a layer; counts of weights unless said otherwise."""
+
+    seen: int = 0  # in unequal blocks, and of quantised ones not zero
+    wrong: int = 0
+    lost: int = 0
+    zeros: int = 0
+    most_kept: tuple[int, ...] = (0,) * len(PATTERN_GROUPS)
+    levels: int = 0  # most in any group
+    level_sum: int = 0
+    value_sum: int = 0
+
+    @property
+    def agreement(self) -> float:
+        """Share of weights that are as claimed."""
+        return 1 - self.wrong / max(self.seen, 1)
+
+
+class Claim(Protocol):
+    """One way in which a layer may have been made from another."""
+
+    @property
+    def kind(self) -> int:
+        """Index into `COPY_KINDS`."""
+        ...
+
+    @property
+    def wrong_share(self) -> float:
+        """Of a layer's weights, how many may contradict the claim."""
+        ...
+
+    def count(self, block: Block, tally: Tally) -> None:
+        """Adds an unequal block."""
+        ...
+
+    def holds(self, tally: Tally) -> bool:
+        """Whether the claim is proved by a whole layer in which it was contradicted no more than it may be."""
+        ...
+
+    def bits(self, tally: Tally) -> float:
+        """Bits per weight of the copy."""
+        ...
+
+    def group(self, tally: Tally) -> float:
+        """Weights per group."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """The copy is the source rounded to a grid, every value."""
+
+    grid: torch.dtype
+    kind: int = CAST
+    wrong_share: float = 0.0
+
+    def count(self, block: Block, tally: Tally) -> None:
+        """Exactly, at once: the first wrong weight refutes."""
+        tally.seen += block.copy.numel()
+        tally.wrong += int(not torch.equal(on_grid(block.source, self.grid), block.copy))
+
+    def holds(self, tally: Tally) -> bool:
+        """Unequal everywhere it was counted, so information was lost."""
+        return tally.seen > 0
+
+    def bits(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
+        """Of the grid."""
+        return float(STORED_BITS[self.grid])
+
+    def group(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
+        """None."""
+        return float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """The copy is the source, or the source rounded to a grid, but for zeros."""
+
+    grid: torch.dtype | None
+    kind: int = PRUNED
+    wrong_share: float = 0.0
+
+    def count(self, block: Block, tally: Tally) -> None:
+        """Adds zeros and their pattern."""
+        source = block.source if self.grid is None else on_grid(block.source, self.grid)
+        seen = count_zeros(source, block.copy)
+        tally.seen += block.copy.numel()
+        tally.wrong += seen.unlike
+        tally.lost += seen.lost
+        tally.zeros += seen.zeros
+        tally.most_kept = tuple(max(a, b) for a, b in zip(tally.most_kept, seen.most_kept, strict=True))
+
+    def holds(self, tally: Tally) -> bool:
+        """Zeros were made, and not a few."""
+        return tally.lost >= max(1, LOST_SHARE * tally.seen)
+
+    def bits(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
+        """Of the grid."""
+        return float("nan") if self.grid is None else float(STORED_BITS[self.grid])
+
+    def group(self, tally: Tally) -> float:
+        """The M of N:M sparsity."""
+        return float(pattern(tally.most_kept)) or float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """The copy is the source quantised by a known scheme."""
+
+    scheme: Scheme
+    scaling: Scaling
+    kind: int = QUANTIZED
+    wrong_share: float = WRONG_SHARE
+
+    def count(self, block: Block, tally: Tally) -> None:
+        """Weights that are zero on both sides say nothing: at few bits most of a layer is."""
+        ends = extremes(block.source, self.scheme.group, block.layer, block.member)
+        down, up = requantised(block.source, ends, self.scheme, self.scaling)
+        grid = half_grid(block.copy)
+        right = reproduces(down, block.copy, grid) | reproduces(up, block.copy, grid)
+        counted = (block.copy != 0) | (down != 0)
+        tally.seen += int(torch.count_nonzero(counted))
+        tally.wrong += int(torch.count_nonzero(counted & ~right))
+
+    def holds(self, tally: Tally) -> bool:
+        """As long as anything was counted."""
+        return tally.seen > 0 and tally.wrong <= self.wrong_share * tally.seen
+
+    def bits(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
+        """Of the scheme."""
+        return float(self.scheme.bits)
+
+    def group(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
+        """Of the scheme."""
+        return float(self.scheme.group)
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """The copy is the source rounded to the nearest of at most 16 levels per group, chosen in whatever way."""
+
+    width: int
+    kind: int = QUANTIZED
+    wrong_share: float = CROSSED_SHARE
+
+    def count(self, block: Block, tally: Tally) -> None:
+        """Adds levels and what crosses between them."""
+        source, copy = lines(block.source, self.width), lines(block.copy, self.width)
+        seen = count_steps(source, copy, half_grid(block.copy))
+        tally.seen += block.copy.numel()
+        tally.wrong += seen.crossed
+        tally.levels = max(tally.levels, seen.levels)
+        tally.level_sum += seen.level_sum
+        tally.value_sum += seen.value_sum
+
+    def holds(self, tally: Tally) -> bool:
+        """Few levels, each of many values of the source, none crossed."""
+        few = tally.levels <= MOST_LEVELS and tally.value_sum >= VALUES_PER_LEVEL * tally.level_sum
+        return few and tally.levels > 1 and tally.wrong <= self.wrong_share * tally.seen
+
+    def bits(self, tally: Tally) -> float:
+        """That number the levels."""
+        return float((tally.levels - 1).bit_length())
+
+    def group(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
+        """Of the levels."""
+        return float(self.width)

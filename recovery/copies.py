@@ -1,0 +1,93 @@
+"""Which members are copies of others, cast, pruned or quantised: certain evidence of who came first.
+
+v is a copy of u when every layer of v is u's, or u's rounded to a coarser grid, with weights set to zero, or quantised,
+and at least one is not u's: information was lost on the way from u to v and cannot have been made on the way back.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from recovery.claims import PRUNED, QUANTIZED, Stepped
+from recovery.distances import Scale
+from recovery.layer_copies import BACKWARD, FORWARD, Finding, LayerCopies, Way
+from storage.types import BoolArray, FloatArray, IndexArray
+
+LEAST_STEPPED = 2**13
+"""Quantised weights from which an unknown scheme is believed: at 4 bits a model a thousandth away from the true source
+crosses some 10 of so many levels."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyVerdict:
+    """Of each pair (pairs,), as `PairEvidence` says it."""
+
+    copy: IndexArray
+    copy_kind: IndexArray
+    copy_bits: FloatArray
+    copy_group: FloatArray
+    copy_sparsity: FloatArray
+    copy_agreement: FloatArray
+
+    @classmethod
+    def none(cls, pairs: int) -> "CopyVerdict":
+        """Of pairs that are no copies."""
+        neither, unknown = np.zeros(pairs, dtype=np.int64), np.full(pairs, np.nan)
+        return cls(neither, neither.copy(), *(unknown.copy() for _ in range(4)))
+
+    def enter(self, pair: int, way: int, findings: list[Finding]) -> None:
+        """A copy: the strongest kind speaks for the pair; bits and group are those of most of its weights."""
+        kind = max(found.claim.kind for found in findings)
+        telling = [found for found in findings if found.claim.kind == kind]
+        largest = max(telling, key=lambda found: found.tally.seen)
+        seen = sum(found.tally.seen for found in telling)
+        self.copy[pair] = 1 if way == FORWARD else -1
+        self.copy_kind[pair] = kind
+        self.copy_bits[pair] = largest.claim.bits(largest.tally)
+        self.copy_group[pair] = largest.claim.group(largest.tally)
+        self.copy_agreement[pair] = 1 - sum(found.tally.wrong for found in telling) / seen
+        if kind == PRUNED:
+            self.copy_sparsity[pair] = sum(found.tally.zeros for found in telling) / seen
+
+
+@dataclass(frozen=True, slots=True)
+class CopySearch:
+    """What is still possible after the layers seen so far; shrinks in place.
+
+    Nearly every possibility dies at the first changed layer's first rows.
+    """
+
+    left: IndexArray  # (pairs,) int64
+    right: IndexArray  # (pairs,) int64
+    possible: BoolArray  # (pairs, 2): the right is a copy of the left, the left of the right
+    found: dict[Way, list[Finding]] = field(default_factory=dict)  # of the layers that are not equal
+
+    @classmethod
+    def over(cls, left: IndexArray, right: IndexArray) -> "CopySearch":
+        """A search over pairs in which everything is still possible."""
+        return cls(left, right, np.ones((len(left), 2), dtype=np.bool_))
+
+    def layer(self, scale: Scale, *, weights: int) -> LayerCopies:
+        """The search in one layer of so many `weights` per member, whose extremes are `scale`."""
+        return LayerCopies(self.left, self.right, self.possible, weights, scale)
+
+    def add(self, layer: LayerCopies) -> None:
+        """Keeps what a layer whose blocks have all been seen has proved."""
+        for way, finding in layer.findings().items():
+            self.found.setdefault(way, []).append(finding)
+
+    def verdict(self) -> CopyVerdict:
+        """What all layers together prove of each pair."""
+        verdict = CopyVerdict.none(len(self.left))
+        for (pair, way), findings in self.found.items():
+            backed = self.possible[pair, way] and _enough(findings)
+            other = BACKWARD if way == FORWARD else FORWARD
+            if backed and not (self.possible[pair, other] and (pair, other) in self.found):
+                verdict.enter(pair, way, findings)
+        return verdict
+
+
+def _enough(findings: list[Finding]) -> bool:
+    stepped = sum(found.tally.seen for found in findings if isinstance(found.claim, Stepped))
+    known = any(found.claim.kind == QUANTIZED and not isinstance(found.claim, Stepped) for found in findings)
+    return known or stepped == 0 or stepped >= LEAST_STEPPED

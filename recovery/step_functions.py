@@ -1,0 +1,57 @@
+"""Whether a layer takes few levels and is its source rounded to the nearest of them, whatever scheme chose the levels.
+
+Null model: stored weights take about as many values as a group has weights (on bfloat16 some 100 in 128 weights, 30 in
+32), and among a thousandth of retrained weights some cross the middle between two levels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recovery.grids import FLOAT32_SLACK
+
+MOST_LEVELS = 16
+STEP_GROUPS = (0, 128, 64, 32)
+"""Weights of a group along the row, 0 for all of a row."""
+LEVEL_SLACK = {None: FLOAT32_SLACK, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
+"""Relative rounding of a stored level, by the grid that it lies on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What some groups of a copy show against those of its source."""
+
+    crossed: int  # neighbours in the source's order whose levels go down, or that lie beyond the middle of two levels
+    levels: int  # most levels in any group
+    level_sum: int  # levels of all groups
+    value_sum: int  # values of the source in all groups
+
+
+def lines(weights: Tensor, group: int) -> Tensor:
+    """Whole rows (..., rows, cols) as groups (..., rows, groups, weights); `cols` must be a multiple of `group`."""
+    return weights.reshape(*weights.shape[:-1], -1, group or weights.shape[-1])
+
+
+def most_levels(groups: Tensor) -> Tensor:
+    """(members,) most distinct values in any group of each member, of groups (members, ..., weights)."""
+    ordered = groups.sort(-1).values
+    return ((ordered.diff(dim=-1) != 0).sum(-1) + 1).flatten(1).amax(1)
+
+
+def count_steps(source: Tensor, copy: Tensor, grid: torch.dtype | None) -> Steps:
+    """Compares groups (..., weights) of one layer; the copy's levels are rounded to `grid` (None: float32)."""
+    values, order = source.sort(-1)
+    levels = copy.gather(-1, order)
+    below, above = levels[..., :-1], levels[..., 1:]
+    middle = (below + above) / 2
+    slack = LEVEL_SLACK[grid] * torch.maximum(below.abs(), above.abs())
+    beyond = (values[..., :-1] > middle + slack) | (values[..., 1:] < middle - slack)
+    crossed = (above < below) | ((above > below) & beyond)
+    counts = (above != below).sum(-1) + 1
+    return Steps(
+        crossed=int(torch.count_nonzero(crossed)),
+        levels=int(counts.max()),
+        level_sum=int(counts.sum()),
+        value_sum=int(((values.diff(dim=-1) != 0).sum(-1) + 1).sum()),
+    )
