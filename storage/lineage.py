@@ -12,6 +12,7 @@ from pathlib import Path
 
 from storage.database import Database
 from storage.errors import UnknownModel
+from storage.migrations import require_newest
 from storage.snapshots import current_snapshot
 
 
@@ -149,9 +150,13 @@ class SkippedModel:
 
 @contextmanager
 def open_graph(index_dir: Path) -> Iterator[Database]:
-    """The current snapshot of an index, open for reading. Raises `IndexFault` when there is none."""
+    """The current snapshot of an index, open for reading.
+
+    Raises `IndexFault` when there is none, or one of a schema that this version does not read.
+    """
     database = Database(current_snapshot(index_dir), read_only=True)
     try:
+        require_newest(database, index_dir)
         yield database
     finally:
         database.close()

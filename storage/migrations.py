@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 from storage.database import Database
 from storage.errors import IndexFault
@@ -41,3 +42,14 @@ def migrate(database: Database) -> int:
                 database.script(migration.text)
                 database.write("record_migration", number=migration.number, name=migration.name)
     return known[-1].number
+
+
+def require_newest(snapshot: Database, index_dir: Path) -> None:
+    """Raises `IndexFault`, with what to do, where a snapshot is not of the schema that this version reads."""
+    found, newest = int(snapshot.value("schema_version")), all_migrations()[-1].number
+    if found < newest:
+        raise IndexFault(
+            f"{index_dir} was published by an older modelkin: run `modelkin index --index {index_dir}` once"
+        )
+    if found > newest:
+        raise IndexFault(f"{index_dir} was published by a newer modelkin: upgrade modelkin")

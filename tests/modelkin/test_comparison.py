@@ -7,10 +7,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from crawler.local_hub import LocalHub
+from modelkin.cli.witnesses import verdict_line
 from modelkin.comparison import Comparison, compare
 from modelkin.config import Config
 from modelkin.weights import opened_weights
 from storage.errors import ModelUnreadable, UnknownModel, UsageError
+from tests.support.graphs import model_graph
 from tests.support.model_folder import Weights, write_broken, write_models
 from tests.support.small_index import build_index
 
@@ -133,3 +135,10 @@ def test_a_name_that_is_nothing_is_refused_with_what_it_could_be(folder: Path, t
         compared("org/rot", "org/child", tmp_path)
     with pytest.raises(ModelUnreadable, match="org/broken: "):
         compared(str(folder / "org/broken"), "org/child", tmp_path)
+
+
+def test_siblings_of_a_third_model_name_no_parent(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("modelkin.comparison.recover_tree", lambda *_: model_graph([2, 2, -1], ghosts=1))
+    found = compared(str(folder / "org/root"), str(folder / "org/child"), tmp_path)
+    assert (found.kin, found.parent, found.relation, found.confidence) == (True, None, None, 0.9)
+    assert "neither was made from the other" in verdict_line(found)

@@ -1,35 +1,22 @@
-"""Graphs with merges and missing models: answers against networkx, and ghosts that come and go with the evidence."""
+"""Graphs with merges and missing models: what the views and macros answer, against networkx."""
 
 import random
 from dataclasses import fields
 from pathlib import Path
 
 import networkx as nx
-import numpy as np
 import pytest
 
 from storage import lineage, provenance
 from storage.catalog import Catalog
-from storage.crawl_records import commit_fingerprints, commit_listing, leave_out
 from storage.database import Database
-from storage.graph_records import (
-    cluster_members,
-    clusters_to_confirm,
-    clusters_to_recover,
-    commit_clusters,
-    commit_history,
-    commit_tree,
-    forget_outdated,
-    pending_plans,
-    place_lone_models,
-    plan_members,
-)
+from storage.errors import IndexFault
 from storage.lineage import open_graph
+from storage.migrations import all_migrations
 from storage.provenance import Alternative, ComparedPair, GhostNode
-from storage.types import DeclaredBase, Fingerprint, ModelRef, Pairs, Skip
-from tests.support.graphs import model_graph
-from tests.support.made_evidence import cluster
-from tests.support.small_index import PLAN, build_index
+from storage.snapshots import publish
+from storage.types import DeclaredBase
+from tests.support.small_index import build_index
 
 FAMILY = {
     "?root": None,
@@ -202,167 +189,61 @@ def check_against(database: Database, name: str, whole: "nx.DiGraph[str]", main:
     assert {(parent, model) for model, parent in held if parent is not None} == set(main.edges)
 
 
-class Index:
-    """An index in which models of one family arrive and leave, recovered by hand."""
+def test_a_ladder_of_merges_is_walked_once_a_level_and_not_once_a_path(tmp_path: Path):
+    """40 levels of two models each, made from both of the level before: 2^40 paths."""
+    parents: dict[str, str | None] = {"l/root": None, "l/a0": "l/root", "l/b0": "l/root"}
+    parents |= {f"l/{side}{level}": f"l/a{level - 1}" for level in range(1, 40) for side in "ab"}
+    lesser = {f"l/{side}{level}": {f"l/b{level - 1}": 0.4} for level in range(1, 40) for side in "ab"}
+    build_index(tmp_path, parents, lesser=lesser, details={"l/a39": declared("l/root")})
+    with open_graph(tmp_path) as database:
+        assert len(lineage.ancestors(database, "l/a39")) == 2 * 39 + 1
+        assert len(lineage.descendants(database, "l/root")) == 2 * 40
+        assert lineage.card_verdicts(database, ["l/a39"])[0].verdict == "ancestor"
+        found = database.connection.execute("SELECT count(*) FROM ancestry WHERE model = 'l/a39'").fetchall()
+        assert found == [(2 * 39 + 1,)]
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
-        self.run = 0
 
-    def arrive(self, *names: str, revision: str = "r1") -> None:
-        refs = [ModelRef(f"id-{name}", f"org/{name}", revision) for name in names]
-        commit_listing(self.catalog, refs, sweep_id=1)
-        values = [np.full(PLAN.weights, sum(map(ord, ref.repo_id + revision)), dtype=np.float32) for ref in refs]
-        prints = [
-            Fingerprint(ref.hub_id, revision, PLAN, value, "BF16", 100, None, 8, 24, 1)
-            for ref, value in zip(refs, values, strict=True)
+@pytest.fixture
+def forest(tmp_path: Path) -> Path:
+    """An index as it was before merges and ghosts, with an edge that stands and one that ended."""
+    database = Database(tmp_path / "catalog.duckdb")
+    database.write("create_schema_version")
+    for migration in all_migrations()[:3]:
+        database.script(migration.text)
+        database.write("record_migration", number=migration.number, name=migration.name)
+    database.script(
+        "INSERT INTO store.edge VALUES ('c', 'p', 'r1', 'r2', 'lora', 0.5, 'exact');"
+        "INSERT INTO store.edge_history VALUES"
+        " ('c', 'p', 'o/c', 'o/p', 'r1', 'r2', 'lora', 0.5, 'exact', 2, NULL),"
+        " ('c', 'q', 'o/c', 'o/q', 'r1', 'r2', 'lora', 0.5, 'exact', 1, 2);"
+    )
+    publish(database, tmp_path)
+    database.close()
+    return tmp_path
+
+
+def test_edges_of_an_older_index_become_those_of_heaviest_and_only_parents(forest: Path):
+    with Catalog(forest) as catalog:
+        read = catalog.database.connection
+        assert read.execute("FROM store.edge").fetchall() == [
+            ("c", "p", "r1", "r2", "lora", 0.5, "exact", 1.0, None, "{}", True)
         ]
-        commit_fingerprints(self.catalog, prints, refs)
-
-    def relate(self, *groups: set[str]) -> None:
-        for pending in pending_plans(self.catalog):
-            members = plan_members(self.catalog, PLAN.plan_id)
-            names = [hub_id.removeprefix("id-") for hub_id in members.hub_ids]
-            labels = np.array(
-                [
-                    next((100 + k for k, group in enumerate(groups) if name in group), place)
-                    for place, name in enumerate(names)
-                ]
-            )
-            none = np.zeros(0, dtype=np.int64)
-            commit_clusters(self.catalog, pending, members, Pairs(none, none, np.zeros(0)), labels)
-        place_lone_models(self.catalog)
-
-    def recover(self, parents: dict[str, str | None], *, source: str = "exact", **extra: object) -> None:
-        """The pending cluster; names that begin with ? are ghosts."""
-        waiting = clusters_to_recover(self.catalog) or clusters_to_confirm(self.catalog)
-        found = cluster_members(self.catalog, waiting[0].cluster_id)
-        names = [hub_id.removeprefix("id-") for hub_id in found.members.hub_ids]
-        ghosts = sorted(name for name in parents if name.startswith("?"))
-        assert set(names) | set(ghosts) == set(parents)
-        names += ghosts
-        further = [(names.index(c), names.index(p), w) for c, p, w in extra.pop("further", [])]  # type: ignore[attr-defined]
-        graph = model_graph(
-            [-1 if parents[name] is None else names.index(str(parents[name])) for name in names],
-            ghosts=len(ghosts),
-            further=further,
-            **{field: {names.index(name): value} for field, (name, value) in extra.items()},  # type: ignore[misc]
-        )
-        commit_tree(self.catalog, found, cluster(graph.members), graph, source=source)  # type: ignore[arg-type]
-
-    def history(self) -> tuple[int, int]:
-        self.run += 1
-        return commit_history(self.catalog, self.run)
-
-    def query(self, text: str) -> list[tuple]:
-        return self.catalog.database.connection.execute(text).fetchall()
-
-    def whole(self) -> bool:
-        """No ghost, edge or alternative that hangs in the air."""
-        broken = ("ghost_without_place", "edge_without_model", "alternative_without_model", "heaviest_parent_unclear")
-        broken += ("tree_without_one_root", "depth_mismatch", "edge_across_clusters", "ancestor_of_itself")
-        return not any(self.catalog.database.rows(name) for name in broken)
+        history = "SELECT parent_id, weight, details, is_heaviest, valid_from_run, valid_to_run FROM store.edge_history"
+        assert read.execute(f"{history} ORDER BY 1").fetchall() == [
+            ("p", 1.0, "{}", True, 2, None),
+            ("q", 1.0, "{}", True, 1, 2),
+        ]
+        assert catalog.database.rows("history_mismatch") == []
 
 
-@pytest.fixture
-def index(tmp_path: Path):
-    with Catalog(tmp_path / "index") as catalog:
-        yield Index(catalog)
-
-
-@pytest.fixture
-def orphans(index: Index) -> Index:
-    """Three siblings whose parent is not in the index."""
-    index.arrive("x", "y", "z")
-    index.relate({"x", "y", "z"})
-    index.recover({"?g": None, "x": "?g", "y": "?g", "z": "?g"}, alternative=("x", 1), alternative_odds=("x", 0.5))
-    assert index.whole()
-    assert index.history() == (3, 0)
-    return index
-
-
-def test_a_ghost_dissolves_when_its_model_arrives(orphans: Index):
-    ghost_id = orphans.query("SELECT ghost FROM ghosts")[0][0]
-    assert orphans.query("SELECT root, models, ghosts FROM trees") == [(ghost_id, 3, 1)]
-    orphans.arrive("mother")
-    orphans.relate({"x", "y", "z", "mother"})
-    assert orphans.query("FROM store.ghost") == orphans.query("FROM edges") == []
-    orphans.recover({"mother": None, "x": "mother", "y": "mother", "z": "mother"})
-    assert orphans.whole()
-    assert orphans.query("SELECT root, models, ghosts FROM trees") == [("org/mother", 4, 0)]
-    assert orphans.query("FROM alternatives") == []
-    assert orphans.history() == (3, 3)
-    assert orphans.query("SELECT DISTINCT parent, valid_to_run FROM edge_history ORDER BY 1") == [
-        (ghost_id, 2),
-        ("org/mother", None),
-    ]
-    assert orphans.query("SELECT DISTINCT parent_revision FROM edge_history WHERE parent LIKE 'ghost:%'") == [(None,)]
-
-
-def test_a_ghost_stays_the_same_while_its_evidence_does(orphans: Index):
-    before = orphans.query("FROM ghosts")
-    forget_outdated(orphans.catalog, index="other", recovery="other")
-    orphans.recover({"?again": None, "x": "?again", "y": "?again", "z": "?again"})
-    assert orphans.query("FROM ghosts") == before
-    assert orphans.history() == (0, 0)
-    orphans.arrive("stranger")
-    orphans.relate({"x", "y", "z"})
-    assert orphans.query("FROM ghosts") == before
-
-
-def test_exact_evidence_may_take_back_a_ghost(index: Index):
-    index.arrive("x", "y", "z")
-    index.relate({"x", "y", "z"})
-    index.recover({"?g": None, "x": "?g", "y": "?g", "z": "y"}, source="fingerprint")
-    index.history()
-    index.recover({"x": None, "y": "x", "z": "y"})
-    assert index.query("FROM store.ghost") == []
-    assert index.whole()
-    assert index.history() == (2, 3)
-
-
-def test_a_ghost_goes_with_the_cluster_that_asked_for_it(orphans: Index):
-    leave_out(orphans.catalog, [Skip("id-y", "org/y", "r1", "recover", "reason", "detail", retry=False)])
-    orphans.relate()
-    for table in ("ghost", "edge", "alternative"):
-        assert orphans.query(f"FROM store.{table}") == []
-    assert orphans.whole()
-    assert orphans.history() == (0, 3)
-
-
-def test_a_merge_without_its_heaviest_parent_waits_for_recovery(index: Index):
-    index.arrive("a", "b", "mix")
-    index.relate({"a", "b", "mix"})
-    index.recover({"?g": None, "a": "?g", "b": "a", "mix": "?g"}, further=[("mix", "b", 0.4)])
-    index.history()
-    index.arrive("late")
-    index.relate({"a", "b", "mix", "late"})
-    assert index.query("SELECT parent, child FROM edges") == [("org/a", "org/b")]
-    assert index.history() == (0, 3)
-
-
-def test_an_edge_ends_in_the_history_whatever_of_it_changes(index: Index):
-    index.arrive("a", "b", "c")
-    index.relate({"a", "b", "c"})
-    parents = {"a": None, "b": "a", "c": "b"}
-    merged = [("c", "a", 0.4)]
-    index.recover(parents, further=merged)
-    assert index.history() == (3, 0)
-    again = [
-        ({"further": [("c", "a", 0.3)]}, (2, 2)),
-        ({"further": [("c", "a", 0.3)], "support": ("b", 0.5)}, (1, 1)),
-        ({"further": [("c", "a", 0.3)], "support": ("b", 0.5), "details": ("c", {"method": "ties"})}, (2, 2)),
-        ({}, (2, 3)),
-    ]
-    for place, (change, counted) in enumerate(again):
-        forget_outdated(index.catalog, index="same", recovery=str(place))
-        index.recover(parents, **change)
-        assert index.history() == counted
-        assert index.catalog.database.rows("history_mismatch") == []
-
-
-def test_the_bytes_of_a_merge_count_once_in_what_waits_for_exact_evidence(index: Index):
-    index.arrive("a", "b", "c")
-    index.relate({"a", "b", "c"})
-    index.recover({"a": None, "b": "a", "c": "b"}, further=[("c", "a", 0.4)], source="fingerprint")
-    assert [waiting.stored_bytes for waiting in clusters_to_confirm(index.catalog)] == [3 * 100 * 2]
+def test_a_snapshot_of_another_version_is_refused_with_what_to_do(forest: Path):
+    with pytest.raises(IndexFault, match="run `modelkin index"), open_graph(forest):
+        pass
+    with Catalog(forest) as catalog:
+        publish(catalog.database, forest)
+        with open_graph(forest) as database:
+            assert lineage.nodes(database) == []
+        catalog.database.write("record_migration", number=999, name="later")
+        publish(catalog.database, forest)
+    with pytest.raises(IndexFault, match="upgrade modelkin"), open_graph(forest):
+        pass
