@@ -164,4 +164,13 @@ def _numbers(values: FloatArray) -> list[float | None]:
 
 def _json(details: Mapping[str, object]) -> str:
     """The same text for the same details: the history of edges compares it."""
-    return json.dumps(dict(details), sort_keys=True, allow_nan=False)
+    return json.dumps(_finite(details), sort_keys=True, allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    """NaN and infinities, which JSON cannot say, as null: odd weights in one model must not end a whole run."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

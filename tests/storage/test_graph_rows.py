@@ -59,7 +59,7 @@ def test_what_was_not_measured_is_null_and_details_are_json_in_one_order():
         [-1, 0, 1],
         further=[(2, 0, 0.25)],
         support={1: 0.5},
-        details={2: {"b": [1, 2], "a": "é"}},
+        details={1: {"rank": np.nan, "per": [1.5, {"q": np.inf}]}, 2: {"b": (1, 2), "a": "é"}},
         alternative={1: 2, 2: 0},
         alternative_odds={1: 0.125},
     )
@@ -68,5 +68,5 @@ def test_what_was_not_measured_is_null_and_details_are_json_in_one_order():
     assert rows["weight"] == [1.0, 0.75, 0.25]
     assert rows["is_heaviest"] == [True, True, False]
     assert rows["details"][1] == rows["details"][2] == '{"a": "\\u00e9", "b": [1, 2]}'
-    assert json.loads(rows["details"][0]) == {}
+    assert json.loads(rows["details"][0]) == {"rank": None, "per": [1.5, {"q": None}]}
     assert alternative_columns(graph, ["a", "b", "c"]) == {"child_id": ["b"], "parent_id": ["c"], "odds": [0.125]}
