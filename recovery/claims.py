@@ -5,7 +5,7 @@ weights together prove a true one. Claims are judged block by block of rows; an 
 parts of a model are often left as they are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -34,12 +34,32 @@ VALUES_PER_LEVEL = 2
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The same rows of source and copy, float32 (rows, cols), and the source's extremes in the whole layer."""
+    """The same rows of two members, float32 (members, rows, cols), of a layer whose extremes are known."""
 
-    source: Tensor
-    copy: Tensor
+    weights: Tensor
     layer: Scale
-    member: int
+    source_member: int
+    copy_member: int
+
+    @property
+    def source(self) -> Tensor:
+        """Float32 (rows, cols)."""
+        return self.weights[self.source_member]
+
+    @property
+    def copy(self) -> Tensor:
+        """Float32 (rows, cols)."""
+        return self.weights[self.copy_member]
+
+    @property
+    def live(self) -> Tensor:
+        """Bool (cols,): columns of the copy that are not zero throughout the layer."""
+        low, high = (side[self.copy_member] for side in (self.layer.col_low, self.layer.col_high))
+        return (low != 0) | (high != 0)
+
+    def top(self, rows: int) -> "Block":
+        """Its first rows."""
+        return replace(self, weights=self.weights[:, :rows])
 
 
 @dataclass(slots=True)
@@ -128,7 +148,7 @@ class Pruned:
     def count(self, block: Block, tally: Tally) -> None:
         """Adds zeros and their pattern."""
         source = block.source if self.grid is None else on_grid(block.source, self.grid)
-        seen = count_zeros(source, block.copy)
+        seen = count_zeros(source, block.copy, block.live)
         tally.seen += block.copy.numel()
         tally.wrong += seen.unlike
         tally.lost += seen.lost
@@ -159,7 +179,7 @@ class Quantized:
 
     def count(self, block: Block, tally: Tally) -> None:
         """Weights that are zero on both sides say nothing: at few bits most of a layer is."""
-        ends = extremes(block.source, self.scheme.group, block.layer, block.member)
+        ends = extremes(block.source, self.scheme.group, block.layer, block.source_member)
         down, up = requantised(block.source, ends, self.scheme, self.scaling)
         grid = half_grid(block.copy)
         right = reproduces(down, block.copy, grid) | reproduces(up, block.copy, grid)

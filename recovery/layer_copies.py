@@ -45,8 +45,7 @@ class LayerCopies:
         for way, claims in zip(new, self._screened(block, new), strict=True):
             self.claims[way] = [Finding(claim, Tally()) for claim in claims]
         for way in unequal:
-            source, copy = self._ends(way)
-            seen = Block(block[source], block[copy], self.scale, source)
+            seen = Block(block, self.scale, *self._ends(way))
             self.claims[way] = [found for found in self.claims[way] if self._survives(found, seen)]
             self.possible[way] = bool(self.claims[way])
 
@@ -83,6 +82,5 @@ class LayerCopies:
 
     def _begins(self, claim: Claim, block: Block) -> bool:
         tally = Tally()
-        rows = slice(FIRST_ROWS)
-        claim.count(Block(block.source[rows], block.copy[rows], block.layer, block.member), tally)
+        claim.count(block.top(FIRST_ROWS), tally)
         return tally.wrong <= claim.wrong_share * self.weights

@@ -19,15 +19,15 @@ class Zeros:
     most_kept: tuple[int, ...]  # most weights kept in any group, for each of `PATTERN_GROUPS`
 
 
-def count_zeros(source: Tensor, copy: Tensor) -> Zeros:
-    """Compares rows of a layer, float32 (rows, cols).
+def count_zeros(source: Tensor, copy: Tensor, live: Tensor) -> Zeros:
+    """Compares rows of a layer, float32 (rows, cols); `live` (cols,) bool: where the copy's columns are not all zero.
 
     Rows and columns that are wholly zero do not count as lost: new tokens and channels begin as zeros, and training
     them alone leaves the same picture the other way round.
     """
     kept = copy != 0
     lost = ~kept & (source != 0)
-    lost = lost & kept.any(1, keepdim=True) & kept.any(0, keepdim=True)
+    lost = lost & kept.any(1, keepdim=True) & live
     return Zeros(
         unlike=int(torch.count_nonzero(kept & (copy != source))),
         lost=int(torch.count_nonzero(lost)),

@@ -21,7 +21,8 @@ LOOSE = 2.0**-7
 """Relative tolerance of one weight: scale and weight may each have been rounded to bfloat16."""
 LOOSE_SHARE = 0.75
 """Of the weights that must be near: a rounded scale moves the codes of the largest weights."""
-BATCH = 2**16
+BATCH = 2**14
+"""Pairs looked at together."""
 
 Ends = tuple[int, int]
 
@@ -80,7 +81,8 @@ class _Glance:
             yield [Quantized(scheme, scaling) for scaling in SCALINGS], held
 
     def _extremes(self, group: int) -> Extremes:
-        ends = extremes(self.rows, group, self.layer, slice(None))
+        rows = self.rows[..., : max(group, SIDE_COLS)] if group > 0 else self.rows
+        ends = extremes(rows, group, self.layer, slice(None))
         return Extremes(ends.low[..., :SIDE_COLS], ends.high[..., :SIDE_COLS])
 
     def _few_levels(self, source: Tensor, copy: Tensor, changed: Tensor) -> Iterator[tuple[Sequence[Claim], Tensor]]:
