@@ -33,7 +33,8 @@ def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_n
     do not connect all nodes.
     """
     forward = bounded_nats(links, links.forward, clip_nats=clip_nats)
-    chosen = minimum_spanning_tree(links.nodes, links.left, links.right, cost=links.cost, forced=links.forced)
+    cost = links.cost_beside_copies() if sample else links.cost
+    chosen = minimum_spanning_tree(links.nodes, links.left, links.right, cost=cost, forced=links.forced)
     rooting = root_tree(UndirectedTree(links.left[chosen], links.right[chosen], forward[chosen]))
     if not sample:
         return _history(

@@ -29,6 +29,17 @@ class Links:
         """Parts of the layers that can be drawn anew; 0 where nothing is known by layer."""
         return int(self.cost_parts.shape[1])
 
+    def cost_beside_copies(self) -> FloatArray:
+        """Costs by which no link but its own leads to a copy while another will do.
+
+        What is near a model is near its copies as well. Whoever came through a copy's rounding carries it, which
+        `recovery.passage` sees; the cost of a step does not.
+        """
+        copies = np.where(self.certain[self.forced] > 0, self.right[self.forced], self.left[self.forced])
+        to_copy = np.isin(self.left, copies) | np.isin(self.right, copies)
+        to_copy[self.forced] = False
+        return self.cost + np.where(to_copy, np.ptp(self.cost) + 1.0, 0.0) if len(self.cost) else self.cost
+
     def rows(self) -> dict[tuple[int, int], int]:
         """The link between two nodes, whichever comes first."""
         table = {}

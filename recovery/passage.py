@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,16 +36,21 @@ class Slopes:
     variance: Tensor
 
 
-def passage_nats(sample: Sequence[WeightArray], parent: int, through: int, models: Sequence[int]) -> FloatArray:
-    """Log P(came through `through`) - log P(came directly from `parent`) of each of `models`, (models,) nats.
+def passage_nats(
+    sample: Sequence[WeightArray], parent: int, through: int, models: Sequence[int], *, copied: bool = False
+) -> FloatArray:
+    """Log odds that each of `models` came through `through` against directly from `parent`, (models,) nats.
 
     `sample` holds blocks (members, rows, cols) of all members; `through` is a child of `parent`. 0 where `through` does
-    not differ from `parent` in enough directions to tell.
+    not differ from `parent` in enough directions to tell. A `copied` child differs by rounding, pruning or quantising
+    alone, which no training shares: its slopes are 1 or 0, and nothing between.
     """
     seen = slopes(sample, parent, through, models)
     if seen.slope.shape[1] < GROUPS:
-        return torch.zeros(len(models), dtype=torch.float64).numpy()
-    return (_log_likelihood(seen, centre=1.0) - _log_likelihood(seen, centre=0.0)).numpy()
+        return np.zeros(len(models))
+    likelihood = _own if copied else _log_likelihood
+    nats: FloatArray = (likelihood(seen, centre=1.0) - likelihood(seen, centre=0.0)).numpy()
+    return nats
 
 
 def slopes(sample: Sequence[WeightArray], parent: int, through: int, models: Sequence[int]) -> Slopes:
@@ -101,12 +107,16 @@ def _log_likelihood(seen: Slopes, *, centre: float) -> Tensor:
     """
     rest = seen.slope - centre
     ways = [
-        _normal(rest, seen.variance).sum(1),
+        _own(seen, centre=centre),
         _shared(rest, seen.variance, scatter=EVEN_SCATTER),
         _shared(rest, seen.variance, scatter=VARIED_SCATTER),
         _shared(-rest, seen.variance, scatter=VARIED_SCATTER),
     ]
     return torch.logsumexp(torch.stack(ways), dim=0)
+
+
+def _own(seen: Slopes, *, centre: float) -> Tensor:
+    return _normal(seen.slope - centre, seen.variance).sum(1)
 
 
 def _shared(rest: Tensor, variance: Tensor, *, scatter: float) -> Tensor:

@@ -32,7 +32,7 @@ class Placing:
 
     sample: Sequence[WeightArray]  # blocks (nodes, rows, cols) of the same rows of every node
     nearest: Mapping[int, Sequence[int]]  # nodes compared with each node, by step cost, nearest first
-    fixed: BoolArray  # (nodes,) whose parent is certain
+    fixed: BoolArray  # (nodes,) whose parent is certain: copies
 
 
 def place(parent: IndexArray, placing: Placing) -> tuple[IndexArray, Rivals]:
@@ -70,7 +70,8 @@ def rival_parents(parent: IndexArray, placing: Placing) -> Rivals:
     best = Rivals(np.full(len(parent), -1, dtype=np.int64), np.full(len(parent), -np.inf))
     for through, (below, beside) in _questions(parent, placing).items():
         origin = int(parent[through])
-        nats = passage_nats(placing.sample, origin, through, [*below, *beside])
+        copied = bool(placing.fixed[through])
+        nats = passage_nats(placing.sample, origin, through, [*below, *beside], copied=copied)
         _note(best, below, origin, nats=-nats[: len(below)])
         _note(best, beside, through, nats=nats[len(below) :])
     return best
@@ -83,10 +84,18 @@ def _questions(parent: IndexArray, placing: Placing) -> dict[int, tuple[list[int
         above = int(parent[node])
         if parent[above] >= 0:
             asked.setdefault(above, ([], []))[0].append(node)
-        beside = next((near for near in placing.nearest[node] if parent[near] == above), None)
-        if beside is not None:
+        for beside in _beside(node, parent, placing):
             asked.setdefault(beside, ([], []))[1].append(node)
     return asked
+
+
+def _beside(node: int, parent: IndexArray, placing: Placing) -> list[int]:
+    """The nearest sibling, and copies of the parent that are nearer than the parent itself."""
+    above = int(parent[node])
+    near = placing.nearest[node]
+    siblings = [other for other in near if parent[other] == above]
+    nearer = near[: near.index(above)] if above in near else near
+    return [other for other in siblings if other == siblings[0] or (placing.fixed[other] and other in nearer)]
 
 
 def _note(best: Rivals, nodes: Sequence[int], rival: int, *, nats: FloatArray) -> None:

@@ -28,9 +28,9 @@ def edge_support(links: Links, parent: IndexArray, *, clip_nats: float) -> Float
     rows = links.rows()
     found = np.zeros(links.nodes)
     for _ in range(resamples):
-        times = generator.multinomial(links.parts, np.full(links.parts, 1 / links.parts))
-        forward = bounded_nats(links, links.forward_parts @ times, clip_nats=clip_nats)
-        chosen = _least_links(links, links.cost_parts @ times, rows)
+        times = generator.multinomial(links.parts, np.full(links.parts, 1 / links.parts)).astype(np.float64)
+        forward = bounded_nats(links, links.forward_parts.astype(np.float64) @ times, clip_nats=clip_nats)
+        chosen = _least_links(links, links.cost_parts.astype(np.float64) @ times, rows)
         found += root_tree(UndirectedTree(links.left[chosen], links.right[chosen], forward[chosen])).parent == parent
     return np.where(parent >= 0, found / resamples, np.nan)
 

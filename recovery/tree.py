@@ -8,19 +8,16 @@ from recovery.duplicates import DistinctWeights, copies_of, copy_rows, distinct_
 from recovery.kin import History, most_likely_history
 from recovery.links import Links
 from recovery.mother import mother_edges
+from recovery.relations import details_of, relation_of
 from recovery.settings import PaperDistance, RecoverySettings, Stage
 from storage.types import (
-    COPY_KINDS,
     ClusterEvidence,
     FloatArray,
     IndexArray,
     MergeParents,
     ModelGraph,
     PairEvidence,
-    Relation,
 )
-
-COPIES: dict[int, Relation] = {COPY_KINDS.index(kind): kind for kind in ("cast", "pruned", "quantized")}
 
 
 def recover_tree(evidence: ClusterEvidence, settings: RecoverySettings) -> ModelGraph:
@@ -47,7 +44,7 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0) -> ModelGr
     distinct = distinct_weights(evidence.members, evidence.pairs)
     sample = tuple(block[distinct.members] for block in evidence.sample)
     history = most_likely_history(_links(distinct, evidence), sample, clip_nats=clip_nats)
-    return _with_copies(distinct, history, evidence.pairs)
+    return _with_copies(distinct, history, evidence)
 
 
 def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:
@@ -82,7 +79,7 @@ def recover_mother(
     child = rows >= 0
     parent[child] = (pairs.left + pairs.right)[rows[child]] - members[child]
     posterior = (members == root).astype(np.float64)
-    return _plain_graph(pairs, parent, rows, confidence=np.ones(evidence.members), root_posterior=posterior)
+    return _plain_graph(evidence, parent, rows, confidence=np.ones(evidence.members), root_posterior=posterior)
 
 
 def _forced_copies(distinct: DistinctWeights, pairs: PairEvidence) -> IndexArray:
@@ -103,19 +100,19 @@ def _forced_copies(distinct: DistinctWeights, pairs: PairEvidence) -> IndexArray
     return np.array(forced, dtype=np.int64)
 
 
-def _with_copies(distinct: DistinctWeights, history: History, pairs: PairEvidence) -> ModelGraph:
+def _with_copies(distinct: DistinctWeights, history: History, evidence: ClusterEvidence) -> ModelGraph:
     """The graph of all members from the history of distinct weights; its link e is row `distinct.row[e]` of `pairs`."""
     original, nodes = distinct.original, distinct.members
     parent = np.where(original == np.arange(len(original)), -1, original)
     inner = history.parent >= 0
     parent[nodes[inner]] = nodes[history.parent[inner]]
-    pair = copy_rows(original, pairs)
+    pair = copy_rows(original, evidence.pairs)
     pair[nodes[inner]] = np.append(distinct.row, -1)[history.link[inner]]
     confidence = 1 / copies_of(original)
     confidence[nodes] = history.confidence
     posterior = np.zeros(len(original))
     posterior[nodes] = history.root_posterior
-    graph = _plain_graph(pairs, parent, pair, confidence=confidence, root_posterior=posterior)
+    graph = _plain_graph(evidence, parent, pair, confidence=confidence, root_posterior=posterior)
     graph.alternative[nodes] = np.where(history.rival >= 0, nodes[history.rival], -1)
     graph.alternative_odds[nodes] = history.rival_odds
     graph.support[nodes] = history.support
@@ -123,40 +120,28 @@ def _with_copies(distinct: DistinctWeights, history: History, pairs: PairEvidenc
 
 
 def _plain_graph(
-    pairs: PairEvidence, parent: IndexArray, pair: IndexArray, *, confidence: FloatArray, root_posterior: FloatArray
+    evidence: ClusterEvidence,
+    parent: IndexArray,
+    pair: IndexArray,
+    *,
+    confidence: FloatArray,
+    root_posterior: FloatArray,
 ) -> ModelGraph:
     """A tree of the members alone, without merges, ghosts, resampling or alternatives."""
     nodes, none = len(parent), np.zeros(0, dtype=np.int64)
+    edges = list(zip(parent.tolist(), pair.tolist(), strict=True))
     return ModelGraph(
         members=nodes,
         root=int(np.flatnonzero(parent < 0)[0]),
         parent=parent,
         pair=pair,
-        relation=tuple(_relation(pairs, above, row) for above, row in zip(parent.tolist(), pair.tolist(), strict=True)),
+        relation=tuple(relation_of(evidence.pairs, *edge) for edge in edges),
         weight=np.ones(nodes),
         confidence=confidence,
         support=np.full(nodes, np.nan),
-        details=({},) * nodes,
+        details=tuple(details_of(evidence, row) for _, row in edges),
         root_posterior=root_posterior,
         alternative=np.full(nodes, -1, dtype=np.int64),
         alternative_odds=np.full(nodes, np.nan),
         further=MergeParents(none, none, none, np.zeros(0), np.zeros(0)),
     )
-
-
-def relation_of(pairs: PairEvidence, row: int) -> Relation | None:
-    """What kind of step a pair shows; None for row -1."""
-    if row < 0:
-        return None
-    if pairs.identical[row]:
-        return "duplicate"
-    if pairs.copy[row] != 0:
-        return COPIES[pairs.copy_kind[row]]
-    return "lora" if pairs.low_rank[row] else "finetune"
-
-
-def _relation(pairs: PairEvidence, above: int, row: int) -> Relation | None:
-    """None at the root; a parent whose pair was not compared was found by passage: an ordinary step."""
-    if above < 0:
-        return None
-    return relation_of(pairs, row) or "finetune"
