@@ -31,6 +31,8 @@ class TileDistances:
     """What one tile says about a batch of pairs, float64; with r = right - left, "dot" is the product with left."""
 
     l_ft: Tensor  # (pairs,) Eq. 1: largest difference of the min-max scaled weights
+    largest: Tensor  # (pairs,) entry of r
+    smallest: Tensor  # (pairs,) entry of r
     l1: Tensor  # (pairs,)
     changed: Tensor  # (pairs,) count of entries that differ
     row_dot: Tensor  # (pairs, rows) <left, r>
@@ -42,17 +44,18 @@ class TileDistances:
 def tile_distances(tile: Tensor, left: Tensor, right: Tensor, *, scale: Scale) -> TileDistances:
     """Compares members `left` and `right` (pairs,) int64 of a tile, float32 (members, rows, cols).
 
-    Everything but `l_ft`, whose tiles combine by their maximum, adds up over tiles of the same layer.
+    `l_ft`, `largest` and `smallest` combine by the extremes of tiles of the same layer; all else adds up.
     """
     u, v = tile[left].to(torch.float64), tile[right].to(torch.float64)
     l_ft = _largest(scale.apply(v, right).sub_(scale.apply(u, left)))
     # From here on in place: memory touched for the first time costs more than the arithmetic on it.
     r = v.sub_(u)
     changed = torch.count_nonzero(r, (1, 2)).to(torch.float64)
+    largest, smallest = r.amax((1, 2)), r.amin((1, 2))
     l1 = r.abs().sum((1, 2))
     dot = u.mul_(r)
     squared = r.square_()
-    return TileDistances(l_ft, l1, changed, dot.sum(2), squared.sum(2), dot.sum(1), squared.sum(1))
+    return TileDistances(l_ft, largest, smallest, l1, changed, dot.sum(2), squared.sum(2), dot.sum(1), squared.sum(1))
 
 
 def _largest(scaled: Tensor) -> Tensor:

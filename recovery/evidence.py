@@ -79,7 +79,11 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         raise UsageError("these models share no layer of the same name and shape: compare models of one architecture")
     copies = CopySearch.over(pairs.left, pairs.right)
     sample = SampleRecord.over(layers, len(sources), budget_weights=settings.sample_weights)
-    moments, totals, by_layer = [], _PairTotals.empty(len(pairs.left)), LayerRecord.over(layers, len(pairs.left))
+    moments, totals, by_layer = (
+        [],
+        _PairTotals.empty(len(pairs.left)),
+        LayerRecord.over(layers, len(pairs.left), keeps_distances=settings.layer_distances),
+    )
     for layer in layers:
         seen, verdicts = _comparison(layer, sources, pairs, settings).run(copies, sample)
         moments.append(seen)

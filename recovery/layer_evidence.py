@@ -29,6 +29,8 @@ class LayerVerdict:
     """What one layer says about pairs, (pairs,) each; float64 but the rank."""
 
     l_ft: Tensor
+    largest: Tensor  # entry of right - left, or 0 where all are negative
+    smallest: Tensor  # entry of right - left, or 0 where all are positive
     l1: Tensor
     l2_squared: Tensor
     norm_squared: Tensor
@@ -124,6 +126,8 @@ def _judge(
     norm = members.row_squared.sum(1)
     return LayerVerdict(
         l_ft=batch.sums.l_ft[batch.at],
+        largest=batch.sums.largest[batch.at],
+        smallest=batch.sums.smallest[batch.at],
         l1=batch.sums.l1[batch.at],
         l2_squared=batch.sums.row_squared[batch.at].sum(1),
         norm_squared=(norm[batch.left] + norm[batch.right]) / 2,

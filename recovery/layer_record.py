@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from recovery.layer_evidence import LayerVerdict
-from storage.types import ComparableTensor, FloatArray, LayerEvidence, WeightArray
+from storage.types import BoolArray, ComparableTensor, FloatArray, LayerDistances, LayerEvidence, WeightArray
 
 PARTS = 32
 """Units of resampling: enough for shares of support to the percent, few enough for a hundred thousand pairs."""
@@ -21,27 +21,49 @@ class LayerRecord:
     part: dict[str, int]  # of each layer of the key
     step_cost: WeightArray  # (pairs, parts)
     direction: WeightArray  # (pairs, parts)
+    square: BoolArray  # (layers,)
+    weights: FloatArray  # (layers,) of a member
+    keeps_distances: bool
     ranks: list[np.ndarray] = field(default_factory=list)  # (pairs,) int16 for each layer seen
+    distances: list[list[WeightArray]] = field(default_factory=list)  # largest, smallest, square of each layer seen
 
     @classmethod
-    def over(cls, layers: Sequence[ComparableTensor], pairs: int) -> "LayerRecord":
+    def over(cls, layers: Sequence[ComparableTensor], pairs: int, *, keeps_distances: bool) -> "LayerRecord":
         """Of layers that have yet to come, in this order."""
         key = [layer.name for layer in layers if layer.in_key]
         parts = min(PARTS, len(key))
         part = {name: place * parts // len(key) for place, name in enumerate(key)}
         empty = np.zeros((pairs, parts), dtype=np.float32)
-        return cls(tuple(layer.name for layer in layers), part, empty, empty.copy())
+        return cls(
+            names=tuple(layer.name for layer in layers),
+            part=part,
+            step_cost=empty,
+            direction=empty.copy(),
+            square=np.array([layer.rows == layer.cols for layer in layers]),
+            weights=np.array([layer.rows * layer.cols for layer in layers], dtype=np.float64),
+            keeps_distances=keeps_distances,
+        )
 
     def add(self, verdicts: Sequence[LayerVerdict], layer: ComparableTensor) -> None:
         """Notes one layer, whose verdicts come in the order of the pairs."""
         self.ranks.append(np.minimum(joined(verdicts, "rank"), LARGEST_RANK).astype(np.int16))
+        if self.keeps_distances:
+            columns = ("largest", "smallest", "l2_squared")
+            self.distances.append([joined(verdicts, name).astype(np.float32) for name in columns])
         if layer.name in self.part:
             self.step_cost[:, self.part[layer.name]] += joined(verdicts, "step_cost").astype(np.float32)
             self.direction[:, self.part[layer.name]] += joined(verdicts, "direction").astype(np.float32)
 
     def evidence(self) -> LayerEvidence:
         """Once all layers have been added."""
-        return LayerEvidence(self.names, np.stack(self.ranks, axis=1), self.step_cost, self.direction)
+        ranks = np.stack(self.ranks, axis=1)
+        return LayerEvidence(self.names, ranks, self.step_cost, self.direction, self._distances())
+
+    def _distances(self) -> LayerDistances | None:
+        if not self.keeps_distances:
+            return None
+        largest, smallest, squared = (np.stack(column, axis=1) for column in zip(*self.distances, strict=True))
+        return LayerDistances(self.square, largest, smallest, (squared / self.weights).astype(np.float32))
 
 
 def joined(verdicts: Sequence[LayerVerdict], name: str) -> FloatArray:

@@ -5,7 +5,7 @@ from typing import Literal
 
 Device = Literal["cpu", "cuda"]
 Method = Literal["kin", "mother"]
-PaperDistance = Literal["l_ft", "l_lora"]
+PaperDistance = Literal["l_ft", "l_lora", "l_ft_code", "l_lora_code", "rms"]
 Stage = Literal["general", "specialised"]
 
 
@@ -19,6 +19,8 @@ class EvidenceSettings:
     """Rows (or columns, where these are fewer) of a layer that its spectrum is taken from."""
     sample_weights: int = 2**20
     """Weights per member that stay in memory after the pass, for questions about three and more models."""
+    layer_distances: bool = False
+    """Keep every pair's extremes and mean square of every layer, which the distances of the authors' code need."""
     device: Device = "cpu"
     """Where torch computes; float64 is needed, which rules out Apple's MPS."""
 
@@ -40,11 +42,17 @@ class RecoverySettings:
     clip_nats: float = 5.0
     """kin: no single edge may say more about its direction: odds of 150 to 1, however well the model of a step fits."""
     distance: PaperDistance = "l_ft"
-    """mother: l_ft for full fine-tuning, l_lora for LoRA."""
+    """mother: l_ft for full fine-tuning, l_lora for LoRA, as the paper has them; l_ft_code, l_lora_code and rms as the
+    authors' code has them (`recovery.mother`)."""
     stage: Stage = "specialised"
     """mother: how all models but the root were trained: pre-trained further, or fine-tuned to a task."""
     kurtosis_weight: float = 0.3
     """mother: the paper's c, what a direction against the kurtosis costs in mean distances."""
+
+    @property
+    def needs_layer_distances(self) -> bool:
+        """Whether the evidence must keep `EvidenceSettings.layer_distances`."""
+        return self.method == "mother" and self.distance in {"l_ft_code", "l_lora_code", "rms"}
 
     def __post_init__(self) -> None:
         if not 0 < self.clip_nats < float("inf"):

@@ -54,6 +54,8 @@ class PairSums:
     """Sums over tiles for the pairs of one pass, float64, added in place; names as in `TileDistances`."""
 
     l_ft: Tensor  # (pairs,)
+    largest: Tensor  # (pairs,)
+    smallest: Tensor  # (pairs,)
     l1: Tensor  # (pairs,)
     changed: Tensor  # (pairs,)
     row_dot: Tensor  # (pairs, rows)
@@ -65,7 +67,7 @@ class PairSums:
     @classmethod
     def empty(cls, pairs: int, sample: SpectrumSample, device: str) -> "PairSums":
         """Sums of no tile."""
-        sides = ((), (), (), (sample.rows,), (sample.rows,), (sample.cols,), (sample.cols,))
+        sides = ((), (), (), (), (), (sample.rows,), (sample.rows,), (sample.cols,), (sample.cols,))
         grams = (0 if sample.along_rows else pairs, sample.order, sample.order)
         shapes = [*((pairs, *side) for side in sides), grams]
         return cls(*(torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes))
@@ -74,6 +76,8 @@ class PairSums:
         """Adds what a tile whose first row is `start` says of the pairs `at`; the Gram matrices are added apart."""
         rows = slice(start, start + seen.row_dot.shape[1])
         self.l_ft[at] = torch.maximum(self.l_ft[at], seen.l_ft)
+        self.largest[at] = torch.maximum(self.largest[at], seen.largest)
+        self.smallest[at] = torch.minimum(self.smallest[at], seen.smallest)
         self.l1[at] += seen.l1
         self.changed[at] += seen.changed
         self.row_dot[at, rows] = seen.row_dot

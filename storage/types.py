@@ -244,6 +244,16 @@ class WeightMoments:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerDistances:
+    """How far the pairs lie apart in every layer, float32 (pairs, layers) each; a difference is right - left."""
+
+    square: BoolArray  # (layers,) whether the layer has as many rows as columns
+    largest: WeightArray  # entry of the difference, at least 0
+    smallest: WeightArray  # entry of the difference, at most 0
+    mean_square: WeightArray  # of the difference
+
+
+@dataclass(frozen=True, slots=True)
 class LayerEvidence:
     """What pairs say layer by layer: for resampling, and for telling which layers a step touched.
 
@@ -254,6 +264,7 @@ class LayerEvidence:
     rank: npt.NDArray[np.int16]  # (pairs, layers) int16: rank of the difference above rounding noise, at most 32,767
     step_cost: WeightArray  # (pairs, parts) float32, layers of the key
     direction: WeightArray  # (pairs, parts) float32, layers of the key
+    distances: LayerDistances | None = None  # where asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crawler.sources import FolderSource, HubReader
@@ -13,6 +13,7 @@ from modelkin.pipeline.member_source import MemberSource, MemberUnreadableError,
 from modelkin.progress import Progress
 from modelkin.report import RunReport
 from recovery.evidence import FingerprintSource, gather
+from recovery.settings import EvidenceSettings
 from recovery.tree import recover_tree
 from storage.catalog import Catalog
 from storage.graph_records import (
@@ -74,11 +75,15 @@ class RecoverStep:
 
     def _commit(self, cluster: ClusterMembers, sources: Sequence[TensorSource], source: EvidenceSource) -> None:
         pairs = evidence_pairs(cluster.members.values, self.config.index)
-        evidence = gather(sources, pairs, self.config.evidence)
+        evidence = gather(sources, pairs, self._evidence_settings())
         tree = recover_tree(evidence, self.config.recovery)
         commit_tree(self.catalog, cluster, evidence, tree, source=source)
         if source == "exact":
             self.report.exact_bytes += evidence.bytes_read
+
+    def _evidence_settings(self) -> EvidenceSettings:
+        wanted = self.config.evidence.layer_distances or self.config.recovery.needs_layer_distances
+        return replace(self.config.evidence, layer_distances=wanted)
 
     def _unreadable(self, cluster: ClusterMembers, error: MemberUnreadableError) -> list[Skip]:
         place, cause = error.place, error.cause
