@@ -75,11 +75,6 @@ class Tally:
     level_sum: int = 0
     value_sum: int = 0
 
-    @property
-    def agreement(self) -> float:
-        """Share of weights that are as claimed."""
-        return 1 - self.wrong / max(self.seen, 1)
-
 
 class Claim(Protocol):
     """One way in which a layer may have been made from another."""
