@@ -1,0 +1,1 @@
+"""Training of small models for the project's own sets: architectures, data, objectives."""
