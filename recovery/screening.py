@@ -63,7 +63,7 @@ class _Glance:
             if grid is not None:
                 yield [Cast(grid)], same.all(2).all(1)
             yield [Pruned(grid)], (same | equal_or_zero).all(2).all(1)
-        changed = (self.weights[source] != values).sum((1, 2)) * 4 >= values[0].numel()
+        changed = (self.weights[source] != values).any(2).any(1)
         yield from self._known_schemes(source, values, changed)
         yield from self._few_levels(source, copy, changed)
 
@@ -77,7 +77,7 @@ class _Glance:
             of_source = made[source]
             counted = ((values != 0) | (of_source != 0)).sum((1, 2))
             wrong = ((of_source - values).abs() > slack).sum((1, 2))
-            held = changed & (counted > 0) & (wrong <= (1 - LOOSE_SHARE) * counted)
+            held = changed & (wrong <= (1 - LOOSE_SHARE) * counted)
             yield [Quantized(scheme, scaling) for scaling in SCALINGS], held
 
     def _extremes(self, group: int) -> Extremes:
