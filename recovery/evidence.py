@@ -1,5 +1,6 @@
 """All evidence of a cluster in one pass over the bytes of its members."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -96,6 +97,7 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         bytes_read=sum(_stored_bytes(source, layers) for source in sources),
         layers=by_layer.evidence(),
         sample=tuple(sample.blocks.values()),
+        roundoff=tuple(_roundoff(source, layers) for source in sources),
     )
 
 
@@ -186,6 +188,12 @@ def _weight_moments(layers: Sequence[ComparableTensor], moments: Sequence[LayerM
     names = ("count", "mean", "variance", "skewness", "kurtosis", "entropy", "low", "high", "zeros")
     columns = (np.stack([getattr(layer, name).cpu().numpy() for layer in moments], axis=1) for name in names)
     return WeightMoments(tuple(layer.name for layer in layers), *columns)
+
+
+def _roundoff(source: TensorSource, layers: Sequence[ComparableTensor]) -> float:
+    """Of the format that most compared layers are stored in, the coarser one where that is undecided."""
+    formats = Counter(source.tensors[layer.name].spec.dtype for layer in layers)
+    return max((count, UNIT_ROUNDOFF[dtype]) for dtype, count in formats.items())[1]
 
 
 def _stored_bytes(source: TensorSource, layers: Sequence[ComparableTensor]) -> int:

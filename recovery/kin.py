@@ -40,7 +40,12 @@ def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_n
         return _history(
             rooting, np.append(chosen, -1)[rooting.edge], _no_rivals(links.nodes), _support(links, rooting, clip_nats)
         )
-    placing = Placing(sample, links.nearest(), _certain_children(links, rooting))
+    placing = Placing(
+        sample,
+        links.nearest(),
+        fixed=_certain_children(links, rooting, links.certain != 0),
+        copied=_certain_children(links, rooting, links.copied),
+    )
     placed, _ = place(rooting.parent, placing)
     tree, rows = _tree_of(links, placed, forward)
     rooting = root_tree(tree)
@@ -54,12 +59,12 @@ def _support(links: Links, rooting: Rooting, clip_nats: float) -> FloatArray:
     return edge_support(links, rooting.parent, clip_nats=clip_nats)
 
 
-def _certain_children(links: Links, rooting: Rooting) -> BoolArray:
-    """Nodes whose parent in the tree is certain: copies."""
+def _certain_children(links: Links, rooting: Rooting, certain: BoolArray) -> BoolArray:
+    """Nodes whose link to their parent in the tree is among the `certain` ones."""
     found = np.zeros(links.nodes, dtype=np.bool_)
-    copies = np.flatnonzero(links.certain)
-    child = np.where(links.certain > 0, links.right, links.left)[copies]
-    source = np.where(links.certain > 0, links.left, links.right)[copies]
+    rows = np.flatnonzero(certain)
+    child = np.where(links.certain > 0, links.right, links.left)[rows]
+    source = np.where(links.certain > 0, links.left, links.right)[rows]
     found[child[rooting.parent[child] == source]] = True
     return found
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from storage.types import FloatArray, IndexArray, WeightArray
+from storage.types import BoolArray, FloatArray, IndexArray, WeightArray
 
 TIE_NATS = 1e-6
 """Weight of what clipping cut off, on a logarithmic scale: it decides between equals and moves nothing else."""
@@ -19,7 +19,8 @@ class Links:
     right: IndexArray  # (links,)
     cost: FloatArray  # (links,) negative log-likelihood of one step between the two
     forward: FloatArray  # (links,) log odds that left is the parent, unclipped
-    certain: IndexArray  # (links,) int64: 1 right is a copy of left, -1 left of right, 0 neither
+    certain: IndexArray  # (links,) int64: 1 right is a copy or merge of left, -1 left of right, 0 neither
+    copied: BoolArray  # (links,) certain, and a copy
     forced: IndexArray  # links that belong to the tree whatever they cost
     cost_parts: WeightArray  # (links, parts) float32: `cost` by parts of the layers; no parts where not known
     forward_parts: WeightArray  # (links, parts) float32: `forward` by parts of the layers
@@ -30,15 +31,20 @@ class Links:
         return int(self.cost_parts.shape[1])
 
     def cost_beside_copies(self) -> FloatArray:
-        """Costs by which no link but its own leads to a copy while another will do.
+        """Costs by which no link but its own leads to a copy or merge while another will do.
 
-        What is near a model is near its copies as well. Whoever came through a copy's rounding carries it, which
-        `recovery.passage` sees; the cost of a step does not.
+        What is near a model is near its copies as well, and a merge lies between its parents. Whoever came through a
+        copy's rounding carries it, which `recovery.passage` sees; the cost of a step does not.
         """
-        copies = np.where(self.certain[self.forced] > 0, self.right[self.forced], self.left[self.forced])
+        copies = list(self.copies())
         to_copy = np.isin(self.left, copies) | np.isin(self.right, copies)
         to_copy[self.forced] = False
         return self.cost + np.where(to_copy, np.ptp(self.cost) + 1.0, 0.0) if len(self.cost) else self.cost
+
+    def copies(self) -> set[int]:
+        """Nodes whose parent is certain."""
+        made = np.where(self.certain[self.forced] > 0, self.right[self.forced], self.left[self.forced])
+        return set(made.tolist())
 
     def rows(self) -> dict[tuple[int, int], int]:
         """The link between two nodes, whichever comes first."""
@@ -60,7 +66,7 @@ class Links:
 def bounded_nats(links: Links, forward: FloatArray, *, clip_nats: float) -> FloatArray:
     """Directions clipped yet different: links clipped alike would leave the root to the order of the nodes.
 
-    A copy is certain: twice what all clipped links together could say, and still finite.
+    A copy or merge is certain: twice what all clipped links together could say, and still finite.
     """
     clipped = np.clip(forward, -clip_nats, clip_nats) + TIE_NATS * np.arcsinh(forward)
     return np.where(links.certain != 0, 2 * clip_nats * links.nodes * links.certain, clipped)

@@ -32,7 +32,8 @@ class Placing:
 
     sample: Sequence[WeightArray]  # blocks (nodes, rows, cols) of the same rows of every node
     nearest: Mapping[int, Sequence[int]]  # nodes compared with each node, by step cost, nearest first
-    fixed: BoolArray  # (nodes,) whose parent is certain: copies
+    fixed: BoolArray  # (nodes,) whose parent is certain: copies and merges
+    copied: BoolArray  # (nodes,) that differ from their parent by rounding, pruning or quantising alone
 
 
 def place(parent: IndexArray, placing: Placing) -> tuple[IndexArray, Rivals]:
@@ -70,7 +71,7 @@ def rival_parents(parent: IndexArray, placing: Placing) -> Rivals:
     best = Rivals(np.full(len(parent), -1, dtype=np.int64), np.full(len(parent), -np.inf))
     for through, (below, beside) in _questions(parent, placing).items():
         origin = int(parent[through])
-        copied = bool(placing.fixed[through])
+        copied = bool(placing.copied[through])
         nats = passage_nats(placing.sample, origin, through, [*below, *beside], copied=copied)
         _note(best, below, origin, nats=-nats[: len(below)])
         _note(best, beside, through, nats=nats[len(below) :])
@@ -90,7 +91,7 @@ def _questions(parent: IndexArray, placing: Placing) -> dict[int, tuple[list[int
 
 
 def _beside(node: int, parent: IndexArray, placing: Placing) -> list[int]:
-    """The nearest sibling, and copies of the parent that are nearer than the parent itself."""
+    """The nearest sibling, and copies and merges of the parent that are nearer than the parent itself."""
     above = int(parent[node])
     near = placing.nearest[node]
     siblings = [other for other in near if parent[other] == above]

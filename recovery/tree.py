@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from recovery.blends import Blend
 from recovery.duplicates import DistinctWeights, copies_of, copy_rows, distinct_weights
 from recovery.kin import History, most_likely_history
 from recovery.links import Links
+from recovery.merge_search import find_merges
+from recovery.merged import entered, with_merges
 from recovery.mother import mother_edges
 from recovery.relations import details_of, relation_of
 from recovery.settings import PaperDistance, RecoverySettings, Stage
@@ -17,6 +20,7 @@ from storage.types import (
     MergeParents,
     ModelGraph,
     PairEvidence,
+    WeightArray,
 )
 
 
@@ -29,12 +33,12 @@ def recover_tree(evidence: ClusterEvidence, settings: RecoverySettings) -> Model
 
 
 def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0) -> ModelGraph:
-    """The most likely tree when a training step adds a matrix of unknown covariance to a shrunken parent.
+    """The most likely history when a training step adds a matrix of unknown covariance to a shrunken parent.
 
     1. Identical weights are one node. Which copy is the original the weights cannot tell: the lowest member number is
        taken (members come in the order of creation), and the edge to each of k - 1 copies holds with confidence 1/k.
-    2. A member that is another's rounded copy hangs under the source that is itself no rounded copy of another of its
-       sources, whatever the costs.
+    2. A derived copy hangs under the source that explains most of its weights and is no copy itself of another; a merge
+       under its parents, whatever the costs.
     3. The undirected tree is the minimum spanning tree on `step_cost`.
     4. The root is the node whose orientation of all edges is the most likely, each edge's say clipped at `clip_nats`.
     5. Whoever decisively did not come through the parent found so far, or did come through a sibling, moves there.
@@ -43,8 +47,23 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0) -> ModelGr
     """
     distinct = distinct_weights(evidence.members, evidence.pairs)
     sample = tuple(block[distinct.members] for block in evidence.sample)
-    history = most_likely_history(_links(distinct, evidence), sample, clip_nats=clip_nats)
-    return _with_copies(distinct, history, evidence)
+    links = _links(distinct, evidence)
+    merges = _merges(links, sample, [evidence.roundoff[member] for member in distinct.members] if sample else [])
+    history = most_likely_history(with_merges(links, merges), sample, clip_nats=clip_nats)
+    return entered(_with_copies(distinct, history, evidence), distinct, merges, evidence.pairs)
+
+
+def _merges(links: Links, sample: tuple[WeightArray, ...], roundoff: Sequence[float]) -> list[Blend]:
+    """Merges among the nodes that are no copies, of parents that are none."""
+    if not sample:
+        return []
+    copies = links.copies()
+    nearest = {
+        node: [near for near in kin if near not in copies]
+        for node, kin in links.nearest().items()
+        if node not in copies
+    }
+    return find_merges(sample, np.array(roundoff), nearest)
 
 
 def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:
@@ -57,6 +76,7 @@ def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:
         cost=pairs.step_cost[distinct.row],
         forward=pairs.direction[distinct.row],
         certain=pairs.copy[distinct.row],
+        copied=pairs.copy[distinct.row] != 0,
         forced=_forced_copies(distinct, pairs),
         cost_parts=unknown if layers is None else layers.step_cost[distinct.row],
         forward_parts=unknown if layers is None else layers.direction[distinct.row],

@@ -277,6 +277,7 @@ class ClusterEvidence:
     bytes_read: int  # decoded weights x stored size, each counted once
     layers: LayerEvidence | None = None
     sample: tuple[WeightArray, ...] = ()  # blocks (members, rows, cols) float32: the same rows of every member
+    roundoff: tuple[float, ...] = ()  # unit roundoff of each member's stored format, where there is a sample
 
 
 @dataclass(frozen=True, slots=True)
