@@ -25,6 +25,7 @@ ROUNDED_ONCE, ARITHMETIC = 3.0, 16.0
 rounded once, and arithmetic in another order adds to that; in float32 it is arithmetic throughout."""
 CLEARLY = 4.0
 """How many times larger than that, in squares, what a single parent leaves must be."""
+RIDGE = 2.0**-50
 SMALLEST_SHARE = 0.02
 """A parent that gave less is not told from rounding."""
 COMMON_DIRECTION = 0.35
@@ -97,7 +98,10 @@ def _affine_fits(relation: _Relation, count: int) -> Iterator[tuple[float, dict[
     """What affine combinations of `count` kin leave, and their shares by place, all but one of them positive."""
     for places in combinations(range(len(relation.kin)), count):
         gram = relation.gram[np.ix_(places, places)]
-        solved = np.linalg.lstsq(gram / gram.max(), np.ones(count), rcond=1e-13)[0]
+        if np.linalg.eigvalsh(gram)[1] <= CLEARLY * relation.noise:
+            continue  # members in one line, as merges of the same two are, relate in more ways than one
+        # A blend's shares are the direction in which the products vanish: the ridge keeps it solvable, and in front.
+        solved = np.linalg.solve(gram / gram.max() + RIDGE * np.eye(count), np.ones(count))
         if not np.isfinite(solved).all() or abs(solved.sum()) < np.finfo(np.float64).tiny:
             continue
         shares = solved / solved.sum()
