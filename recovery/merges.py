@@ -1,0 +1,123 @@
+"""Merges: members computed from others, of whom and in what shares, found among all members at once.
+
+A merge is accepted where its parents reproduce it down to rounding, which an ordinary child misses by half of a step,
+and where the rounding says that it is the sum (`recovery.rounded`). Linear merges, soups of several, spherical ones and
+task arithmetic are linear relations in each layer (`recovery.mixtures`); models put together from whole layers of
+others are told by those layers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recovery.fits import Fit
+from recovery.merge_kinds import SMALLEST_SHARE, base_of, method_of
+from recovery.mixtures import Probe, relations
+from recovery.patchwork import Patchwork, patchworks
+from recovery.rounded import RelationRest
+from storage.types import BoolArray, FloatArray, WeightArray
+
+PROBES = 8
+"""Layers, spread over the model, in which relations are looked for; what they suggest all layers must confirm."""
+ROUNDED = 4.0
+"""Standard errors by which a sum must be told from the other members of its relation."""
+UNDOUBTED = 1e-4
+"""Largest share of the step, in squares, that may be left where rounding does not tell which member is the sum, and the
+one that lies between all others is taken for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """`child` was computed from `parents`, the largest share first."""
+
+    child: int
+    parents: tuple[int, ...]
+    shares: tuple[float, ...]  # of linear and spherical merges and layers they sum to 1; of task arithmetic: factors
+    method: str  # linear, slerp, task_arithmetic, layers
+    base: int  # of task arithmetic: the member whose difference from each parent was added; else -1
+    residual: float  # what the parents leave, in units of the child's rounding: about 1
+    layer_shares: FloatArray  # (layers, parents), NaN where the parents are equal; the coefficients, of slerp as well
+
+
+def find_merges(
+    sample: Sequence[WeightArray], roundoff: FloatArray, nearest: Mapping[int, Sequence[int]]
+) -> list[Merge]:
+    """The merges among the members of `sample`, float32 blocks (members, rows, cols), by child; none made of itself.
+
+    `roundoff` (members,) is the unit roundoff of each stored format; `nearest` names whoever may be a merge, and the
+    kin that may have given to it.
+    """
+    if not sample:
+        return []
+    layers = [torch.from_numpy(block).reshape(len(block), -1) for block in sample]
+    allowed = np.zeros((len(roundoff), len(roundoff)), dtype=np.bool_)
+    for child, kin in nearest.items():
+        allowed[child, list(kin)] = True
+    probed = sorted({place * len(layers) // PROBES for place in range(PROBES)})
+    probes = [Probe.of(layers[i], roundoff) for i in probed]
+    sums = [_judged(layers, members, roundoff, allowed) for members in relations(probes, allowed)]
+    found = [merge for merge in sums if merge is not None]
+    found += [_patched(layers, patchwork) for patchwork in patchworks(layers, allowed)]
+    return _acyclic(sorted(found, key=lambda merge: (len(merge.parents) + (merge.base >= 0), merge.residual)))
+
+
+def _judged(layers: Sequence[Tensor], members: Sequence[int], roundoff: FloatArray, allowed: BoolArray) -> Merge | None:
+    """The merge among the members of a relation, if rounding, or else its shares, say which one it is."""
+    scores = RelationRest.over([layer[list(members)] for layer in layers]).scores()
+    best = int(scores.argmax())
+    told = scores[best] >= ROUNDED
+    for child in [members[best]] if told else members:
+        parents = [member for member in members if member != child]
+        fit = Fit.of(layers, child, parents, roundoff)
+        between = bool((fit.shares > SMALLEST_SHARE).all())
+        if fit.exact and allowed[child, parents].all() and (told or (between and fit.left_of_step <= UNDOUBTED)):
+            return _named(layers, child, parents, fit)
+    return None
+
+
+def _named(layers: Sequence[Tensor], child: int, parents: Sequence[int], fit: Fit) -> Merge | None:
+    base = base_of(layers, parents, fit.shares)
+    if (np.delete(fit.shares, [] if base < 0 else [parents.index(base)]) < SMALLEST_SHARE).any():
+        return None
+    given = [i for i, parent in enumerate(parents) if parent != base]
+    method, shares = method_of(layers, parents, fit) if base < 0 else ("task_arithmetic", fit.shares[given])
+    order = np.argsort(-shares, kind="stable")
+    return Merge(
+        child=child,
+        parents=tuple(parents[given[i]] for i in order),
+        shares=tuple(float(shares[i]) for i in order),
+        method=method,
+        base=base,
+        residual=fit.residual,
+        layer_shares=fit.coefficients[:, [given[i] for i in order]],
+    )
+
+
+def _patched(layers: Sequence[Tensor], patchwork: Patchwork) -> Merge:
+    taken = np.eye(len(patchwork.parents))[patchwork.taken]
+    shares = np.average(taken, axis=0, weights=[layer.shape[1] for layer in layers])
+    order = np.argsort(-shares, kind="stable")
+    parents = tuple(patchwork.parents[i] for i in order)
+    return Merge(patchwork.child, parents, tuple(shares[order].tolist()), "layers", -1, 0.0, taken[:, order])
+
+
+def _acyclic(merges: Sequence[Merge]) -> list[Merge]:
+    """The first merge of each child, without those that would close a ring."""
+    kept: dict[int, Merge] = {}
+    for merge in merges:
+        if merge.child not in kept and merge.child not in _above(merge, kept):
+            kept[merge.child] = merge
+    return [kept[child] for child in sorted(kept)]
+
+
+def _above(merge: Merge, kept: Mapping[int, Merge]) -> set[int]:
+    open_, ancestors = [merge], set[int]()
+    while open_:
+        merge = open_.pop()
+        sources = {*merge.parents, merge.base} - {-1} - ancestors
+        ancestors |= sources
+        open_.extend(kept[source] for source in sources if source in kept)
+    return ancestors

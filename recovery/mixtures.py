@@ -1,0 +1,146 @@
+"""Exact linear relations among the members of a cluster: who is a weighted sum of whom, to rounding noise.
+
+The members' entries in a layer are the columns of a matrix. A weighted sum of others differs from what all others can
+make by nothing but its rounding, and in the regression on all of them only its parents have weight. One QR
+decomposition tells this of all members at once: with A = QR, row i of R^-1 holds the coefficients by which the others
+fall short of column i, and the inverse of its length is by how much. Differences would be small beside the weights and
+lose their digits in products; a decomposition of the weights themselves, in float64, keeps them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from storage.types import BoolArray, FloatArray, IndexArray
+
+PROBE_WEIGHTS = 8192
+"""Entries of a probe, or four times the members: enough that the noise of so many coefficients stays small."""
+LEAST_SCORE = 8.0
+"""Standard errors of a coefficient from which a member may be a parent."""
+MOST_SUSPECTS = 10
+"""Members that may be parents of one, by their scores: of them all small subsets are tried."""
+MOST_TRIED = 4
+"""Three parents and a base. Sums of more are found where the suspects are no others than the parents."""
+LARGEST_CHI = 3.0
+"""What may be left, in units of a member's own rounding: 1 where a sum is rounded once, 1.7 where term by term."""
+FEWER_ARE_BETTER = 1.2
+"""How much more than larger sets a smaller one may leave: parents too many leave hardly less, one too few much more."""
+RIDGE = 1e-11
+"""Of the size of a column, far below float32's rounding: keeps exact relations finite."""
+TINY = 1e-300
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The same entries of one layer of all members, and how well the others make each."""
+
+    columns: IndexArray  # (members,) column of each: members with the same entries share one
+    weights: npt.NDArray[np.float64]  # (entries, columns)
+    noise: FloatArray  # (members,) root mean square rounding error of the member's entries
+    inverse: npt.NDArray[np.float64]  # (columns, columns) R^-1 of the QR decomposition of `weights`
+
+    @classmethod
+    def of(cls, layer: Tensor, roundoff: FloatArray) -> "Probe":
+        """Of a layer (members, lines, length) float32, at evenly spread entries; `roundoff` (members,) as stored."""
+        flat = layer.reshape(len(layer), -1)
+        stride = max(1, flat.shape[1] // max(PROBE_WEIGHTS, 4 * len(layer)))
+        entries = torch.nan_to_num(flat[:, ::stride], posinf=0.0, neginf=0.0)
+        distinct, columns = torch.unique(entries, dim=0, return_inverse=True)
+        weights = distinct.double().T
+        noise = rounding(entries, torch.from_numpy(roundoff)).square().mean(1).sqrt().clamp_min(TINY)
+        return cls(columns.numpy(), weights.numpy(), noise.numpy(), _inverse(weights).numpy())
+
+    @property
+    def alone(self) -> BoolArray:
+        """(members,) whether nobody else has the same entries: only then the layer says where they come from."""
+        counts: BoolArray = np.bincount(self.columns)[self.columns] == 1
+        return counts
+
+    @property
+    def spare(self) -> int:
+        """Entries beyond the coefficients of a regression on all others."""
+        return max(1, len(self.weights) - int(self.weights.shape[1]))
+
+    def chi(self) -> FloatArray:
+        """(members,) what all others leave of each, in units of its rounding; 0 where the layer says nothing."""
+        left = 1 / np.sqrt((self.inverse**2).sum(1) * self.spare)
+        return np.where(self.alone, left[self.columns] / self.noise, 0.0)
+
+    def scores(self, child: int) -> FloatArray:
+        """(members,) absolute coefficient of each in the regression of `child` on all others, in standard errors."""
+        row = self.inverse[self.columns[child]]
+        lengths = (self.inverse**2).sum(1)
+        partial = np.minimum(np.abs(self.inverse @ row) / np.sqrt((row @ row) * lengths), 1.0)
+        score = partial * np.sqrt(self.spare / np.maximum(1 - partial**2, TINY))
+        return np.where(np.arange(len(self.columns)) == child, 0.0, score[self.columns])
+
+    def left(self, child: int, parents: Sequence[int]) -> float:
+        """What the least squares of `child` on `parents` leave, in units of its rounding."""
+        v, u = self.weights[:, self.columns[child]], self.weights[:, self.columns[list(parents)]]
+        rest = v - u @ np.linalg.lstsq(u, v, rcond=None)[0]
+        return float(np.sqrt(rest @ rest / max(1, len(v) - len(parents))) / self.noise[child])
+
+
+def _inverse(weights: Tensor) -> Tensor:
+    scale = weights.square().mean(0).sqrt().clamp_min(TINY)
+    eye = torch.eye(weights.shape[1], dtype=torch.float64)
+    triangle = torch.linalg.qr(torch.cat([weights / scale, RIDGE * len(weights) ** 0.5 * eye]), mode="r").R
+    inverse: Tensor = torch.linalg.solve_triangular(triangle, eye, upper=True) / scale[:, None]
+    return inverse
+
+
+def rounding(weights: Tensor, roundoff: Tensor) -> Tensor:
+    """Root mean square rounding error of each of `weights` (members, ...), float64: a unit in the last place / sqrt 12.
+
+    `roundoff` (members,) float64 is half a unit in the last place of numbers just above one.
+    """
+    half = roundoff.reshape(-1, *[1] * (weights.ndim - 1)).expand(weights.shape)
+    unit = torch.ldexp(2 * half, torch.frexp(weights).exponent - 1)
+    return torch.where(weights == 0, 0.0, unit) / 12**0.5
+
+
+def relations(probes: Sequence[Probe], allowed: BoolArray) -> list[tuple[int, ...]]:
+    """Small sets of members of which one is a weighted sum of the others, to its rounding, in every probe that tells.
+
+    `allowed` (members, members): who may be a parent of the row. Which of a set is the sum is not asked here.
+    """
+    explained = np.logical_or.reduce([probe.alone for probe in probes])
+    for probe in probes:
+        explained &= probe.chi() <= LARGEST_CHI
+    found = set[tuple[int, ...]]()
+    for child in np.flatnonzero(explained).tolist():
+        parents = _support([probe for probe in probes if probe.alone[child]], child, allowed[child])
+        if parents:
+            found.add(tuple(sorted((child, *parents))))
+    return sorted(found)
+
+
+def _support(probes: Sequence[Probe], child: int, allowed: BoolArray) -> tuple[int, ...]:
+    scores = np.where(allowed, np.max([probe.scores(child) for probe in probes], axis=0), 0.0)
+    ranked = [int(m) for m in np.argsort(-scores, kind="stable") if scores[m] > LEAST_SCORE]
+    suspects = sorted(ranked[:MOST_SUSPECTS])
+    sizes = range(2, min(MOST_TRIED, len(suspects)) + 1)
+    best = [_best(probes, child, combinations(suspects, size)) for size in sizes]
+    if MOST_TRIED < len(ranked) <= MOST_SUSPECTS:
+        best.append(_best(probes, child, [suspects]))
+    enough = FEWER_ARE_BETTER * min((left for left, _ in best), default=0.0)
+    return next((tuple(parents) for left, parents in best if parents and left <= enough), ())
+
+
+def _best(probes: Sequence[Probe], child: int, choices: Iterable[Sequence[int]]) -> tuple[float, Sequence[int]]:
+    """The choice whose worst probe leaves least, and how much; none where all leave more than rounding."""
+    best: tuple[float, Sequence[int]] = LARGEST_CHI, ()
+    for parents in choices:
+        worst = 0.0
+        for probe in probes:
+            worst = max(worst, probe.left(child, parents))
+            if worst >= best[0]:
+                break
+        else:
+            best = worst, parents
+    return best
