@@ -1,0 +1,84 @@
+"""Runs the paper's experiments on the miniature VTHR and writes docs/reproduction.md with its figures.
+
+    python -m scripts.reproduce [--data DIR] [--docs DIR] [--seed S]
+
+Trains the models where they are missing. Every measurement is kept beside them until the recovery's code changes.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from scripts.make_vthr import make_vthr
+from scripts.reproduce import (
+    clustering,
+    layer_kinds,
+    robustness,
+    scores,
+    subtrees,
+    table1,
+    triplets,
+    weights_over_trees,
+)
+from scripts.reproduce.data import load_vthr
+from scripts.reproduce.results import kept
+from scripts.vthr.plan import SPLITS, TINY, VthrSize
+
+EXPERIMENTS: tuple[ModuleType, ...] = (
+    table1, subtrees, weights_over_trees, scores, clustering, layer_kinds, triplets, robustness,
+)  # fmt: skip
+
+HEAD = """# The paper's experiments, again
+
+<!-- Written by `make reproduce` (python -m scripts.reproduce): change the scripts, not this page. -->
+
+    make reproduce
+
+trains the models, runs every experiment below and writes this page; no number in it was typed by hand. The paper is
+Horwitz, Shul and Hoshen, "On the Origin of Llamas: Model Tree Heritage Recovery" (arXiv 2405.18432).
+
+The paper's VTHR are trees of ViT-B. Ours are the same trees in miniature (`scripts/make_vthr.py`, seed {seed}): {roots}
+roots of one Vision Transformer of {width} channels and {blocks} blocks, pre-trained on procedural images with
+different objectives, each with children of children, {models} models a split. Numbers therefore compare methods on one
+set, and say less about those of the paper, which stand beside them only where its text states them. `mother` is the
+paper's method, told the training stage as it demands; `kin` is ours, told nothing.
+"""
+
+
+def write_document(data: Path, docs: Path, *, seed: int, size: VthrSize) -> None:
+    """Measures what is not kept from earlier, and writes `reproduction.md` and its figures into `docs`."""
+    make_vthr(data, seed=seed, splits=SPLITS, figures=True, size=size)
+    vthr = load_vthr(data)
+    head = HEAD.format(
+        seed=seed, roots=size.roots, width=size.shape.width, blocks=size.shape.blocks, models=size.roots * size.tree
+    )
+    texts = [head]
+    for experiment in EXPERIMENTS:
+        name = experiment.__name__.rsplit(".", 1)[-1]
+        print(name, file=sys.stderr, flush=True)
+        result = kept(data, name, partial(experiment.measure, vthr), module=Path(str(experiment.__file__)))
+        texts += experiment.sections(result, docs)
+    (docs / "reproduction.md").write_text("\n".join(texts), encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        prog="reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=Path("build/vthr-0"))
+    parser.add_argument("--docs", type=Path, default=Path("docs"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tiny", action="store_true", help="two small trees, for a quick look")
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(1)  # the same sums on every machine
+    write_document(asked.data, asked.docs, seed=asked.seed, size=TINY if asked.tiny else VthrSize())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Measurements that are kept: as JSON beside the data, until the data or the code that made them changes."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from scripts.vthr.folders import MARKER
+from scripts.vthr.plan import SPLITS
+
+Result = dict[str, Any]
+"""What one figure shows: JSON values."""
+
+PACKAGES = ("crawler", "indexer", "recovery")
+
+
+def kept(home: Path, name: str, measure: Callable[[], Result], *, module: Path) -> Result:
+    """The result of `measure`, taken from `home/reproduction/<name>.json` where that is still what it would be.
+
+    It is as long as the data, the stages, and how `module` measures are as they were: the module's source up to its
+    `sections`, which only show.
+    """
+    path, key = home / "reproduction" / f"{name}.json", _key(home, module)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["key"] == key:
+            return dict(found["result"])
+    except (OSError, ValueError, KeyError):
+        pass  # nothing kept yet, or broken off while it was written: measured again below
+    result = json.loads(json.dumps(measure()))
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"key": key, "result": result}), encoding="utf-8")
+    return dict(result)
+
+
+def _key(home: Path, module: Path) -> str:
+    repository = Path(__file__).parents[2]
+    sources = [path for package in PACKAGES for path in sorted((repository / package).glob("*.py"))]
+    own = [Path(__file__).with_name("methods.py"), Path(__file__).with_name("data.py")]
+    markers = [home / part / MARKER for part in (*SPLITS, "figures")]
+    digest = hashlib.sha256(module.read_text(encoding="utf-8").split("\ndef sections(")[0].encode())
+    for path in [*sources, *own, *(marker for marker in markers if marker.exists())]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
