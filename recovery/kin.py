@@ -1,9 +1,10 @@
 """The method `kin`: the most likely history of a cluster when a training step adds a matrix to a shrunken parent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from recovery.ghosts import Ghost, find_ghosts
 from recovery.links import Links, bounded_nats
 from recovery.placement import Placing, Rivals, place, rival_parents
 from recovery.rooting import Rooting, UndirectedTree, root_tree
@@ -23,6 +24,7 @@ class History:
     root_posterior: FloatArray  # (nodes,)
     rival: IndexArray  # (nodes,) int64: second-best parent, -1 where none
     rival_odds: FloatArray  # (nodes,) against the chosen one, NaN where none
+    ghosts: tuple[Ghost, ...]  # missing models between the nodes
     support: FloatArray  # (nodes,) share of resamplings of the layers with this edge, NaN where not resampled
 
 
@@ -50,7 +52,19 @@ def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_n
     tree, rows = _tree_of(links, placed, forward)
     rooting = root_tree(tree)
     rivals = rival_parents(rooting.parent, placing)
-    return _history(rooting, np.append(rows, -1)[rooting.edge], rivals, _support(links, rooting, clip_nats))
+    history = _history(rooting, np.append(rows, -1)[rooting.edge], rivals, _support(links, rooting, clip_nats))
+    ghosts = find_ghosts(rooting.parent, sample, placing.fixed, _toward(rooting, tree))
+    return replace(history, ghosts=tuple(ghosts))
+
+
+def _toward(rooting: Rooting, tree: UndirectedTree) -> FloatArray:
+    """Log odds (nodes,) that the link to each node's parent goes this way; 0 at the root."""
+    nats = np.zeros(len(rooting.parent))
+    for child, above in enumerate(rooting.parent.tolist()):
+        if above >= 0:
+            edge = rooting.edge[child]
+            nats[child] = tree.forward[edge] if tree.left[edge] == above else -tree.forward[edge]
+    return nats
 
 
 def _support(links: Links, rooting: Rooting, clip_nats: float) -> FloatArray:
@@ -98,5 +112,6 @@ def _history(rooting: Rooting, link: IndexArray, rivals: Rivals, support: FloatA
         root_posterior=rooting.root_posterior,
         rival=rival,
         rival_odds=np.where(rival >= 0, np.maximum(misplaced, turned), np.nan),
+        ghosts=(),
         support=support,
     )

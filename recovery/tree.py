@@ -6,6 +6,7 @@ import numpy as np
 
 from recovery.blends import Blend
 from recovery.duplicates import DistinctWeights, copies_of, copy_rows, distinct_weights
+from recovery.ghosts import Ghost, with_ghosts
 from recovery.kin import History, most_likely_history
 from recovery.links import Links
 from recovery.merge_search import find_merges
@@ -42,6 +43,7 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0) -> ModelGr
     3. The undirected tree is the minimum spanning tree on `step_cost`.
     4. The root is the node whose orientation of all edges is the most likely, each edge's say clipped at `clip_nats`.
     5. Whoever decisively did not come through the parent found so far, or did come through a sibling, moves there.
+    6. Siblings that have a step in common which no member made hang under a ghost.
        Confidence speaks of link and direction, and of weights: copies count as their original.
     Raises `ValueError` where the evidence does not connect all members.
     """
@@ -50,7 +52,13 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0) -> ModelGr
     links = _links(distinct, evidence)
     merges = _merges(links, sample, [evidence.roundoff[member] for member in distinct.members] if sample else [])
     history = most_likely_history(with_merges(links, merges), sample, clip_nats=clip_nats)
-    return entered(_with_copies(distinct, history, evidence), distinct, merges, evidence.pairs)
+    graph = entered(_with_copies(distinct, history, evidence), distinct, merges, evidence.pairs)
+    return with_ghosts(graph, [_ghost_of_members(ghost, distinct) for ghost in history.ghosts])
+
+
+def _ghost_of_members(ghost: Ghost, distinct: DistinctWeights) -> Ghost:
+    parent = int(distinct.members[ghost.parent]) if ghost.parent >= 0 else -1
+    return Ghost(parent, tuple(int(distinct.members[child]) for child in ghost.children))
 
 
 def _merges(links: Links, sample: tuple[WeightArray, ...], roundoff: Sequence[float]) -> list[Blend]:
