@@ -93,9 +93,9 @@ def _explained(
     for count in (2, 3):
         for parents in combinations(strongest, count):
             for method in ("dare", "ties"):
-                taken = _taken(change, [moved[u] for u in parents], mean=method == "ties")
-                if taken is not None:
-                    return _named(child, base, method, dict(zip(parents, taken, strict=True)), factors)
+                chosen = {u: moved[u] for u in parents}
+                if _all_explained(change, list(chosen.values()), mean=method == "ties"):
+                    return _named(child, base, method, change, chosen, factors)
     return None
 
 
@@ -104,22 +104,30 @@ def _hit(change: _Change, value: FloatArray) -> BoolArray:
     return hit
 
 
-def _taken(change: _Change, moved: Sequence[FloatArray], *, mean: bool) -> list[float] | None:
-    """Share of the weights that each parent gave to, where all weights are explained."""
-    open_ = change.values != 0
+def _all_explained(change: _Change, moved: Sequence[FloatArray], *, mean: bool) -> bool:
+    """Whether sums, or means, of some of the moves explain the weights, and every one is needed."""
+    unexplained = change.values != 0
     share = [0.0] * len(moved)
     for count in range(1, len(moved) + 1):
         for chosen in combinations(range(len(moved)), count):
             total = np.sum([moved[i] for i in chosen], axis=0) / (count if mean else 1)
-            hit = _hit(change, total) & open_
-            open_ &= ~hit
+            hit = _hit(change, total) & unexplained
+            unexplained &= ~hit
             for i in chosen:
-                share[i] += np.count_nonzero(hit) / len(open_)
-    return share if np.count_nonzero(open_) <= (1 - EXPLAINED) * len(open_) and min(share) > SPIKE / 2 else None
+                share[i] += np.count_nonzero(hit) / len(hit)
+    left = np.count_nonzero(unexplained)
+    return bool(left <= (1 - EXPLAINED) * len(unexplained)) and min(share) > SPIKE / 2
 
 
-def _named(child: int, base: int, method: str, taken: Mapping[int, float], factors: Mapping[int, float]) -> Blend:
-    """DARE gave every parent its factor times the share it kept; TIES gave each the same say where they agreed."""
-    shares = {u: factors[u] * taken[u] if method == "dare" else factors[u] / len(taken) for u in taken}
+def _named(
+    child: int, base: int, method: str, change: _Change, moved: Mapping[int, FloatArray], factors: Mapping[int, float]
+) -> Blend:
+    """DARE keeps each parent's factor on average, so least squares finds it; TIES gave each the same say."""
+    if method == "dare":
+        columns = np.stack(list(moved.values()), axis=1)
+        given = np.linalg.lstsq(columns, change.values, rcond=None)[0].tolist()
+        shares = {u: factors[u] * share for u, share in zip(moved, given, strict=True)}
+    else:
+        shares = {u: factors[u] / len(moved) for u in moved}
     parents = sorted(shares, key=lambda u: -shares[u])
     return Blend(child, tuple(parents), tuple(shares[u] for u in parents), method, base)
