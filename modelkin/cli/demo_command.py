@@ -69,13 +69,17 @@ def _show(folder: Path, index_dir: Path) -> None:
 def _show_trees(index_dir: Path, truth: "Truth") -> None:
     from modelkin.cli import render  # noqa: PLC0415 - as above
     from storage.lineage import models_of_trees, open_graph, trees  # noqa: PLC0415 - as above
+    from storage.provenance import edges_beside_models, ghosts_of_trees  # noqa: PLC0415 - as above
 
     render.show_lines(["The recovered trees, checked against how the models were really made"])
     with open_graph(index_dir) as database:
         wanted = [summary.tree for summary in trees(database, most=len(truth))]
         groups = models_of_trees(database, wanted)
-    for nodes in groups.values():
-        render.show_trees(nodes, [], remarks={node.repo_id: verdict(node, truth) for node in nodes})
+        ghosts = {tree: ghosts_of_trees(database, [tree]) for tree in groups}
+        further = {tree: edges_beside_models(database, [tree]) for tree in groups}
+    for tree, nodes in groups.items():
+        remarks = {node.repo_id: verdict(node, truth) for node in nodes}
+        render.show_trees(nodes, [], remarks=remarks, ghosts=ghosts[tree], further=further[tree])
 
 
 def verdict(node: "ModelNode", truth: "Truth") -> str:
