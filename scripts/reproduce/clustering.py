@@ -10,6 +10,7 @@ from scripts.reproduce.document import lines, panels, saved, section, share, tab
 from scripts.reproduce.methods import (
     edges,
     kin_clusters,
+    kinship,
     pairs_together,
     recovered_by_cluster,
     right_edges,
@@ -31,7 +32,7 @@ def measure(data: Vthr) -> Result:
 
 def _samples(data: Vthr, split: Split) -> Result:
     forest, truth = data.forest(split)
-    distances = squareform(ward_distances(forest))
+    distances, related = squareform(ward_distances(forest)), kinship(forest)
     generator = np.random.default_rng(0)
     result: Result = {}
     for size in (size for size in SIZES if size <= len(truth)):
@@ -41,7 +42,7 @@ def _samples(data: Vthr, split: Split) -> Result:
             told = len(np.unique(truth[chosen]))
             guessed = ward_clusters(squareform(distances[np.ix_(chosen, chosen)]), told)
             ward += pairs_together(guessed, truth[chosen])
-            kin += pairs_together(kin_clusters(forest.subset(chosen.tolist())), truth[chosen])
+            kin += pairs_together(kin_clusters(related[np.ix_(chosen, chosen)]), truth[chosen])
         result[str(size)] = {"ward": ward.tolist(), "kin": kin.tolist()}
     return result
 
@@ -49,7 +50,7 @@ def _samples(data: Vthr, split: Split) -> Result:
 def _similar(figures: Path) -> Result:
     tree, truth = similar_trees(figures)
     ward = ward_clusters(ward_distances(tree), int(truth.max()) + 1)
-    kin = kin_clusters(tree)
+    kin = kin_clusters(kinship(tree))
     return {
         "trees": int(truth.max()) + 1,
         "models": len(truth),

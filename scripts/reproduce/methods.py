@@ -6,14 +6,14 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
-from indexer.candidates import related_pairs
 from indexer.clusters import connected_components
+from indexer.relatedness import kin_threshold, relatedness
 from indexer.settings import IndexSettings
 from recovery.settings import PaperDistance
 from recovery.tree import recover_kin, recover_mother
 from scripts.reproduce.data import Tree, fingerprints
 from scripts.vthr.plan import Split
-from storage.types import ClusterEvidence, FloatArray, IndexArray
+from storage.types import BoolArray, ClusterEvidence, FloatArray, IndexArray, Pairs
 
 Method = Literal["kin"] | PaperDistance
 """`kin`, or the paper's method with one of its distances."""
@@ -73,10 +73,20 @@ def ward_clusters(distances: FloatArray, count: int) -> IndexArray:
     return fcluster(linkage(distances, "ward"), count, "maxclust").astype(np.int64)
 
 
-def kin_clusters(tree: Tree) -> IndexArray:
-    """Our clusters: models whose sampled weights chance cannot explain; no number is told."""
+def kinship(tree: Tree) -> BoolArray:
+    """Whether chance cannot explain what two models' sampled weights share, (models, models)."""
     values, plan = fingerprints(tree.models)
-    return connected_components(len(values), related_pairs(values, plan, IndexSettings()))
+    left, right = np.triu_indices(len(values), 1)
+    kin = relatedness(values, plan, left, right) >= kin_threshold(IndexSettings().index_models)
+    related = np.eye(len(values), dtype=np.bool_)
+    related[left[kin], right[kin]] = True
+    return related
+
+
+def kin_clusters(related: BoolArray) -> IndexArray:
+    """Our clusters: who is connected by kinship, each named by its lowest member; no number is told."""
+    left, right = np.nonzero(np.triu(related, 1))
+    return connected_components(len(related), Pairs(left, right, np.zeros(len(left))))
 
 
 def recovered_by_cluster(tree: Tree, labels: IndexArray, method: Method) -> IndexArray:

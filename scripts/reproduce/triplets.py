@@ -9,13 +9,15 @@ from scripts.reproduce.document import section, share, table
 from scripts.reproduce.methods import (
     Method,
     kin_clusters,
+    kinship,
     paper_method,
     recovered_by_cluster,
     ward_clusters,
     ward_distances,
 )
 from scripts.reproduce.results import Result
-from scripts.vthr.plan import SPLITS, Split
+from scripts.vthr.plan import SPLITS
+from storage.types import BoolArray, IndexArray
 
 MEANING = {
     "GPC": "grandparent, parent, child: a chain of two edges",
@@ -24,6 +26,7 @@ MEANING = {
     "S3": "three siblings without their parent, between which there must be no edge",
 }
 DRAWS = 4
+SIBLINGS = 3
 
 
 def measure(data: Vthr) -> Result:
@@ -31,48 +34,47 @@ def measure(data: Vthr) -> Result:
     result: Result = {}
     generator = np.random.default_rng(0)
     for split in SPLITS:
-        drawn = _drawn(data, split, generator)
-        for kind in MEANING:
+        forest, trees = data.forest(split)
+        related = kinship(forest)
+        for kind, triplets in _drawn(forest, trees, generator).items():
             result[f"{split} {kind}"] = {
-                "triplets": len(drawn[kind]),
-                "mother": sum(_right_by_mother(part, trees, paper_method(split)) for part, trees in drawn[kind]),
-                "kin": sum(
-                    _right(part, recovered_by_cluster(part, kin_clusters(part), "kin")) for part, _ in drawn[kind]
-                ),
+                "triplets": len(triplets),
+                "mother": sum(_right_by_mother(forest.subset(one), kind, paper_method(split)) for one in triplets),
+                "kin": sum(_right_by_kin(forest.subset(one), related[np.ix_(one, one)]) for one in triplets),
             }
     return result
 
 
-def _right_by_mother(part: Tree, trees: int, method: Method) -> bool:
+def _right_by_mother(part: Tree, kind: str, method: Method) -> bool:
     """The paper's method is told the number of trees."""
-    clusters = ward_clusters(ward_distances(part), trees)
+    clusters = ward_clusters(ward_distances(part), 2 if kind == "PCS" else 1)
     return _right(part, recovered_by_cluster(part, clusters, method))
+
+
+def _right_by_kin(part: Tree, related: BoolArray) -> bool:
+    return _right(part, recovered_by_cluster(part, kin_clusters(related), "kin"))
 
 
 def _right(part: Tree, found: np.ndarray) -> bool:
     return bool((found == part.parent).all())
 
 
-def _drawn(data: Vthr, split: Split, generator: np.random.Generator) -> dict[str, list[tuple[Tree, int]]]:
-    """Triplets of each kind with the number of trees they belong to, members in random order."""
-    forest, label = data.forest(split)
+def _drawn(forest: Tree, trees: IndexArray, generator: np.random.Generator) -> dict[str, list[list[int]]]:
+    """Triplets of each kind, members in random order."""
     parents = forest.parent
     children = {int(p): np.flatnonzero(parents == p) for p in np.unique(parents[parents >= 0])}
-    drawn: dict[str, list[tuple[Tree, int]]] = {kind: [] for kind in MEANING}
+    drawn: dict[str, list[list[int]]] = {kind: [] for kind in MEANING}
     for root in np.flatnonzero(parents < 0).tolist():
         for _ in range(DRAWS):
             parent = int(generator.choice(children[root]))
             child = int(generator.choice(children[parent]))
-            stranger = int(generator.choice(np.flatnonzero(label != label[root])))
-            family = [int(one) for one in generator.permutation(children[root])]
-            for kind, members in {
-                "GPC": [root, parent, child],
-                "PC2": [root, *family[:2]],
-                "PCS": [root, parent, stranger],
-                "S3": family[:3],
-            }.items():
-                shuffled = generator.permutation(members).tolist()
-                drawn[kind].append((forest.subset(shuffled), 2 if kind == "PCS" else 1))
+            stranger = int(generator.choice(np.flatnonzero(trees != trees[root])))
+            family = generator.permutation(children[root]).tolist()
+            drawn["GPC"].append(generator.permutation([root, parent, child]).tolist())
+            drawn["PC2"].append(generator.permutation([root, *family[:2]]).tolist())
+            drawn["PCS"].append(generator.permutation([root, parent, stranger]).tolist())
+            if len(family) >= SIBLINGS:
+                drawn["S3"].append(family[:SIBLINGS])
     return drawn
 
 
