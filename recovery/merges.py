@@ -6,7 +6,8 @@ task arithmetic are linear relations in each layer (`recovery.mixtures`); models
 others are told by those layers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +19,15 @@ from recovery.merge_kinds import SMALLEST_SHARE, base_of, method_of
 from recovery.mixtures import Probe, relations
 from recovery.patchwork import Patchwork, patchworks
 from recovery.rounded import RelationRest
+from recovery.task_vectors import TaskMerge, find_task_merge
 from storage.types import BoolArray, FloatArray, WeightArray
 
 PROBES = 8
 """Layers, spread over the model, in which relations are looked for; what they suggest all layers must confirm."""
+ROUNDS = 3
+"""How often merges that were explained by merges are asked for a plainer explanation."""
+LARGEST_SAMPLE = 2**14
+"""Weights per member in which merges of task vectors are looked for."""
 ROUNDED = 4.0
 """Standard errors by which a sum must be told from the other members of its relation."""
 UNDOUBTED = 1e-4
@@ -35,11 +41,11 @@ class Merge:
 
     child: int
     parents: tuple[int, ...]
-    shares: tuple[float, ...]  # of linear and spherical merges and layers they sum to 1; of task arithmetic: factors
-    method: str  # linear, slerp, task_arithmetic, layers
-    base: int  # of task arithmetic: the member whose difference from each parent was added; else -1
+    shares: tuple[float, ...]  # of linear and spherical merges and layers they sum to 1; else factors of task vectors
+    method: str  # linear, slerp, task_arithmetic, layers, ties, dare
+    base: int  # the member whose difference from each parent, the task vector, was added; -1 where there is none
     residual: float  # what the parents leave, in units of the child's rounding: about 1
-    layer_shares: FloatArray  # (layers, parents), NaN where the parents are equal; the coefficients, of slerp as well
+    layer_shares: FloatArray  # (layers, parents) coefficients; NaN where the parents are equal and of ties and dare
 
 
 def find_merges(
@@ -61,7 +67,38 @@ def find_merges(
     sums = [_judged(layers, members, roundoff, allowed) for members in relations(probes, allowed)]
     found = [merge for merge in sums if merge is not None]
     found += [_patched(layers, patchwork) for patchwork in patchworks(layers, allowed)]
-    return _acyclic(sorted(found, key=lambda merge: (len(merge.parents) + (merge.base >= 0), merge.residual)))
+    found.sort(key=lambda merge: (len(merge.parents) + (merge.base >= 0), merge.residual))
+    return _acyclic([*found, *_task_merges(layers, roundoff, allowed, {merge.child for merge in found})])
+
+
+def _task_merges(
+    layers: Sequence[Tensor], roundoff: FloatArray, allowed: BoolArray, known: AbstractSet[int]
+) -> Iterator[Merge]:
+    """Merges of task vectors among members that are not `known` to be merges.
+
+    Merges of the same parents leave the same weights alone, and so explain each other. They are explained without each
+    other where that can be done.
+    """
+    stride = max(1, sum(layer.shape[1] for layer in layers) // LARGEST_SAMPLE)
+    thin = [layer[:, ::stride] for layer in layers]
+
+    def search(child: int, without: AbstractSet[int]) -> TaskMerge | None:
+        kin = [member for member in np.flatnonzero(allowed[child]).tolist() if member not in without]
+        return find_task_merge(thin, child, kin, roundoff=float(roundoff[child]))
+
+    open_ = [child for child in range(len(allowed)) if child not in known and allowed[child].any()]
+    found = dict[int, TaskMerge]()
+    for _ in range(ROUNDS):
+        without = known | found.keys()
+        again = {child: merge for child in open_ if (merge := search(child, without - {child}))}
+        found |= again
+        open_ = [c for c in open_ if c not in found or {found[c].base, *found[c].parents} & found.keys()]
+        if not again:
+            break
+    last = {child: merge for child in open_ if known and child not in found and (merge := search(child, set()))}
+    for child, merge in (found | last).items():
+        given = np.full((len(layers), len(merge.parents)), np.nan)
+        yield Merge(child, merge.parents, merge.shares, merge.method, merge.base, 0.0, given)
 
 
 def _judged(layers: Sequence[Tensor], members: Sequence[int], roundoff: FloatArray, allowed: BoolArray) -> Merge | None:

@@ -79,11 +79,11 @@ class Probe:
         score = partial * np.sqrt(self.spare / np.maximum(1 - partial**2, TINY))
         return np.where(np.arange(len(self.columns)) == child, 0.0, score[self.columns])
 
-    def left(self, child: int, parents: Sequence[int]) -> float:
-        """What the least squares of `child` on `parents` leave, in units of its rounding."""
-        v, u = self.weights[:, self.columns[child]], self.weights[:, self.columns[list(parents)]]
-        rest = v - u @ np.linalg.lstsq(u, v, rcond=None)[0]
-        return float(np.sqrt(rest @ rest / max(1, len(v) - len(parents))) / self.noise[child])
+    def triangle(self, members: Sequence[int]) -> npt.NDArray[np.float64]:
+        """R (members, members) of their columns: least squares among them are the same on R, and small."""
+        columns = torch.from_numpy(self.weights[:, self.columns[list(members)]])
+        triangle: npt.NDArray[np.float64] = torch.linalg.qr(columns, mode="r").R.numpy()
+        return triangle
 
 
 def _inverse(weights: Tensor) -> Tensor:
@@ -124,23 +124,35 @@ def _support(probes: Sequence[Probe], child: int, allowed: BoolArray) -> tuple[i
     scores = np.where(allowed, np.max([probe.scores(child) for probe in probes], axis=0), 0.0)
     ranked = [int(m) for m in np.argsort(-scores, kind="stable") if scores[m] > LEAST_SCORE]
     suspects = sorted(ranked[:MOST_SUSPECTS])
-    sizes = range(2, min(MOST_TRIED, len(suspects)) + 1)
-    best = [_best(probes, child, combinations(suspects, size)) for size in sizes]
-    if MOST_TRIED < len(ranked) <= MOST_SUSPECTS:
-        best.append(_best(probes, child, [suspects]))
+    among = [_Among(probe.triangle([*suspects, child]), probe.noise[child] * probe.spare**0.5) for probe in probes]
+    sizes = [size for size in range(2, len(suspects) + 1) if size <= MOST_TRIED or size == len(ranked)]
+    best = [_best(among, combinations(range(len(suspects)), size)) for size in sizes]
     enough = FEWER_ARE_BETTER * min((left for left, _ in best), default=0.0)
-    return next((tuple(parents) for left, parents in best if parents and left <= enough), ())
+    return next((tuple(suspects[i] for i in places) for left, places in best if places and left <= enough), ())
 
 
-def _best(probes: Sequence[Probe], child: int, choices: Iterable[Sequence[int]]) -> tuple[float, Sequence[int]]:
-    """The choice whose worst probe leaves least, and how much; none where all leave more than rounding."""
-    best: tuple[float, Sequence[int]] = LARGEST_CHI, ()
-    for parents in choices:
+@dataclass(frozen=True, slots=True)
+class _Among:
+    """Least squares of a child on some of its suspects, in one probe."""
+
+    triangle: npt.NDArray[np.float64]  # (suspects + 1, suspects + 1), the child's column last
+    noise: float  # length of the child's rounding
+
+    def left(self, places: Sequence[int]) -> float:
+        """What the suspects at `places` leave of the child, in units of its rounding."""
+        v, u = self.triangle[:, -1], self.triangle[:, list(places)]
+        return float(np.linalg.norm(v - u @ np.linalg.lstsq(u, v, rcond=None)[0]) / self.noise)
+
+
+def _best(among: Sequence[_Among], choices: Iterable[tuple[int, ...]]) -> tuple[float, tuple[int, ...]]:
+    """What the best choice leaves in its worst probe, and the choice; none where all leave more than rounding."""
+    best: tuple[float, tuple[int, ...]] = LARGEST_CHI, ()
+    for places in choices:
         worst = 0.0
-        for probe in probes:
-            worst = max(worst, probe.left(child, parents))
+        for probe in among:
+            worst = max(worst, probe.left(places))
             if worst >= best[0]:
                 break
         else:
-            best = worst, parents
+            best = worst, places
     return best
