@@ -18,6 +18,7 @@ from scripts.make_vthr import make_vthr
 from scripts.reproduce import (
     clustering,
     layer_kinds,
+    learning,
     robustness,
     scores,
     subtrees,
@@ -26,7 +27,7 @@ from scripts.reproduce import (
     weights_over_trees,
 )
 from scripts.reproduce.data import load_vthr
-from scripts.reproduce.results import kept
+from scripts.reproduce.results import kept, key_of
 from scripts.vthr.plan import SPLITS, TINY, VthrSize
 
 EXPERIMENTS: tuple[ModuleType, ...] = (
@@ -45,8 +46,8 @@ Horwitz, Shul and Hoshen, "On the Origin of Llamas: Model Tree Heritage Recovery
 The paper's VTHR are trees of ViT-B. Ours are the same trees in miniature (`scripts/make_vthr.py`, seed {seed}): {roots}
 roots of one Vision Transformer of {width} channels and {blocks} blocks, pre-trained on procedural images with
 different objectives, each with children of children, {models} models a split. Numbers therefore compare methods on one
-set, and say less about those of the paper, which stand beside them only where its text states them. `mother` is the
-paper's method, told the training stage as it demands; `kin` is ours, told nothing.
+set, and say little about those of the paper, which stand beside them only where its text is known to state them.
+`mother` is the paper's method, told the training stage as it demands; `kin` is ours, told nothing.
 """
 
 
@@ -57,11 +58,15 @@ def write_document(data: Path, docs: Path, *, seed: int, size: VthrSize) -> None
     head = HEAD.format(
         seed=seed, roots=size.roots, width=size.shape.width, blocks=size.shape.blocks, models=size.roots * size.tree
     )
+    keys = {of.__name__: key_of(data, Path(str(of.__file__))) for of in (learning, *EXPERIMENTS)}
     texts = [head]
-    for experiment in EXPERIMENTS:
+    for experiment in (learning, *EXPERIMENTS):
         name = experiment.__name__.rsplit(".", 1)[-1]
         print(name, file=sys.stderr, flush=True)
-        result = kept(data, name, partial(experiment.measure, vthr), module=Path(str(experiment.__file__)))
+        measure = partial(experiment.measure, vthr)
+        if experiment is learning:
+            measure = partial(learning.measure, data, seed=seed, size=size)
+        result = kept(data, name, measure, key=keys[experiment.__name__])
         texts += experiment.sections(result, docs)
     (docs / "reproduction.md").write_text("\n".join(texts), encoding="utf-8")
 

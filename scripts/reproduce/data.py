@@ -96,11 +96,12 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Vthr:
-    """All trees of a miniature VTHR; evidence is gathered once for each."""
+    """All trees of a miniature VTHR; evidence of each is gathered once, and each is recovered once by each method."""
 
     home: Path
     trees: Mapping[Key, Tree]
     gathered: dict[Key, ClusterEvidence]
+    answers: dict[tuple[Key, str], IndexArray]
 
     def evidence(self, key: Key) -> ClusterEvidence:
         """What the weights say about all pairs of a tree."""
@@ -108,9 +109,13 @@ class Vthr:
             self.gathered[key] = self.trees[key].evidence()
         return self.gathered[key]
 
-    def of_split(self, split: Split) -> list[Tree]:
+    def keys(self, split: Split) -> list[Key]:
         """The trees of one split, in the order of their objectives."""
-        return [tree for (of, _), tree in self.trees.items() if of == split]
+        return [key for key in self.trees if key[0] == split]
+
+    def of_split(self, split: Split) -> list[Tree]:
+        """The trees of one split themselves, in that order."""
+        return [self.trees[key] for key in self.keys(split)]
 
     def forest(self, split: Split) -> tuple[Tree, IndexArray]:
         """All models of a split as one, and the tree (models,) int64 each belongs to."""
@@ -135,7 +140,7 @@ def load_vthr(home: Path) -> Vthr:
             parent = [-1 if name is None else names.index(name) for name in above]
             models = tuple(load_model(home / split / name) for name in names)
             trees[split, objective] = Tree(models, np.array(parent, dtype=np.int64))
-    return Vthr(home, trees, {})
+    return Vthr(home, trees, {}, {})
 
 
 def load_model(folder: Path) -> Weights:

@@ -11,7 +11,7 @@ from indexer.relatedness import kin_threshold, relatedness
 from indexer.settings import IndexSettings
 from recovery.settings import PaperDistance
 from recovery.tree import recover_kin, recover_mother
-from scripts.reproduce.data import Tree, fingerprints
+from scripts.reproduce.data import Key, Tree, Vthr, fingerprints
 from scripts.vthr.plan import Split
 from storage.types import BoolArray, ClusterEvidence, FloatArray, IndexArray, Pairs
 
@@ -43,6 +43,13 @@ def recovered(evidence: ClusterEvidence, method: Method) -> IndexArray:
     else:
         graph = recover_mother(evidence, distance=method, stages=["specialised"] * evidence.members)
     return graph.parent[: evidence.members]
+
+
+def recovered_tree(data: Vthr, key: Key, method: Method) -> IndexArray:
+    """`recovered` of a whole tree, computed once."""
+    if (key, method) not in data.answers:
+        data.answers[key, method] = recovered(data.evidence(key), method)
+    return data.answers[key, method]
 
 
 def right_edges(found: IndexArray, true: IndexArray) -> int:

@@ -15,13 +15,9 @@ Result = dict[str, Any]
 PACKAGES = ("crawler", "indexer", "recovery")
 
 
-def kept(home: Path, name: str, measure: Callable[[], Result], *, module: Path) -> Result:
-    """The result of `measure`, taken from `home/reproduction/<name>.json` where that is still what it would be.
-
-    It is as long as the data, the stages, and how `module` measures are as they were: the module's source up to its
-    `sections`, which only show.
-    """
-    path, key = home / "reproduction" / f"{name}.json", _key(home, module)
+def kept(home: Path, name: str, measure: Callable[[], Result], *, key: str) -> Result:
+    """The result of `measure`, from `home/reproduction/<name>.json` where that was measured under the same key."""
+    path = home / "reproduction" / f"{name}.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["key"] == key:
@@ -34,7 +30,11 @@ def kept(home: Path, name: str, measure: Callable[[], Result], *, module: Path) 
     return dict(result)
 
 
-def _key(home: Path, module: Path) -> str:
+def key_of(home: Path, module: Path) -> str:
+    """What a measurement hangs on: the data, the stages, and its module's source up to `sections`, which only show.
+
+    To be taken before anything is measured: sources that change meanwhile are not those that run.
+    """
     repository = Path(__file__).parents[2]
     sources = [path for package in PACKAGES for path in sorted((repository / package).glob("*.py"))]
     own = [Path(__file__).with_name("methods.py"), Path(__file__).with_name("data.py")]

@@ -14,8 +14,8 @@ from scripts.reproduce.methods import (
     Method,
     edges,
     paper_method,
-    recovered,
     recovered_by_cluster,
+    recovered_tree,
     right_edges,
     right_links,
     ward_clusters,
@@ -34,8 +34,7 @@ def measure(data: Vthr) -> Result:
     """Counts of right edges and links by tree and method, and on whole graphs."""
     trees: Result = {}
     for (split, objective), tree in data.trees.items():
-        evidence = data.evidence((split, objective))
-        found = {method: recovered(evidence, method) for method in LABELS}
+        found = {method: recovered_tree(data, (split, objective), method) for method in LABELS}
         trees[f"{split} {objective}"] = {
             "edges": edges(tree.parent),
             "right": {method: right_edges(parent, tree.parent) for method, parent in found.items()},

@@ -25,7 +25,7 @@ MEANING = {
     "PCS": "a parent, its child, and a stranger from another tree, which must have no edge",
     "S3": "three siblings without their parent, between which there must be no edge",
 }
-DRAWS = 4
+DRAWS = 2
 SIBLINGS = 3
 
 

@@ -23,7 +23,7 @@ from scripts.reproduce.methods import (
     ward_clusters,
     ward_distances,
 )
-from scripts.reproduce.results import kept
+from scripts.reproduce.results import kept, key_of
 from scripts.reproduce.robustness import pruned, quantised
 from scripts.reproduce.subtrees import connected_part
 from scripts.reproduce.weights_over_trees import tree_distances
@@ -133,15 +133,17 @@ def test_a_measurement_is_kept_until_its_source_changes(tmp_path):
         return {"times": len(asked)}
 
     module = tmp_path / "figure.py"
-    module.write_text("A = 1\n\ndef sections(): ...\n")
-    assert kept(tmp_path, "figure", measure, module=module) == {"times": 1}
-    assert kept(tmp_path, "figure", measure, module=module) == {"times": 1}
-    module.write_text("A = 1\n\ndef sections(): return 2\n")
-    assert kept(tmp_path, "figure", measure, module=module) == {"times": 1}
-    module.write_text("A = 2\n\ndef sections(): ...\n")
-    assert kept(tmp_path, "figure", measure, module=module) == {"times": 2}
+
+    def result(source):
+        module.write_text(source)
+        return kept(tmp_path, "figure", measure, key=key_of(tmp_path, module))["times"]
+
+    assert result("A = 1\n\ndef sections(): ...\n") == 1
+    assert result("A = 1\n\ndef sections(): ...\n") == 1
+    assert result("A = 1\n\ndef sections(): return 2\n") == 1
+    assert result("A = 2\n\ndef sections(): ...\n") == 2
     (tmp_path / "reproduction" / "figure.json").write_text('{"key": ')
-    assert kept(tmp_path, "figure", measure, module=module) == {"times": 3}
+    assert result("A = 2\n\ndef sections(): ...\n") == 3
 
 
 @pytest.mark.parametrize("experiment", [weights_over_trees, scores, clustering], ids=lambda module: module.__name__)
