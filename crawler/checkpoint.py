@@ -5,6 +5,7 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from crawler.adapter_header import AdapterHeader, read_adapter
 from crawler.architecture import describe
 from crawler.hub import HubClient
 from crawler.remote_file import RemoteFile
@@ -53,6 +54,7 @@ class Checkpoint:
 
     architecture: Architecture
     files: Mapping[str, OpenFile]  # by path in the repository
+    adapter: AdapterHeader | None = None  # what an unmerged adapter changes
 
     @property
     def header_bytes(self) -> int:
@@ -84,8 +86,10 @@ async def open_checkpoint(
 
     files = await all_or_nothing([opened(path) for path in paths])
     specs = select_tensors([spec for file in files for spec in file.specs], shard_of)
-    architecture = await asyncio.to_thread(describe, specs, adapter=weights.kind == "adapter")
-    return Checkpoint(architecture, dict(zip(paths, files, strict=True)))
+    is_adapter = weights.kind == "adapter"
+    adapter = await asyncio.to_thread(read_adapter, specs) if is_adapter else None
+    architecture = await asyncio.to_thread(describe, specs, adapter=is_adapter)
+    return Checkpoint(architecture, dict(zip(paths, files, strict=True)), adapter)
 
 
 async def all_or_nothing(work: Iterable[Coroutine[object, object, T]]) -> list[T]:

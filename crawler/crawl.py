@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from crawler.adapter_header import AdapterHeader
 from crawler.checkpoint import Checkpoint, all_or_nothing, open_checkpoint
 from crawler.decode import to_float32
 from crawler.hub import HubClient
-from crawler.listing_row import model_config
+from crawler.listing_row import model_config, wrapped_base
 from crawler.sampling import ByteRange, byte_ranges, make_plan, plan_ranges
 from crawler.settings import CrawlSettings
 from crawler.transport import Tally
@@ -21,16 +22,18 @@ from storage.errors import HubError, ModelUnreadable
 from storage.types import Architecture, Fingerprint, ModelRef, SamplePlan, Skip, WeightArray
 
 CONFIG_FILE = "config.json"
+ADAPTER_CONFIG_FILE = "adapter_config.json"
 MAX_CONFIG_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class ReadModel:
-    """A model that was read. `ref` is the listing's, with what config.json added."""
+    """A model that was read. `ref` is the listing's, with what the configuration added."""
 
     ref: ModelRef
     fingerprint: Fingerprint
     architecture: Architecture
+    adapter: AdapterHeader | None = None  # of an unmerged adapter
 
 
 async def read_models(
@@ -72,7 +75,8 @@ async def read_model(client: HubClient, ref: ModelRef, settings: CrawlSettings) 
         make_plan, checkpoint.architecture, budget_weights=settings.budget_weights, version=settings.plan_version
     )
     values, sampled_bytes = await _sample(checkpoint, plan)
-    described = await _with_config(client, ref, names=names, tally=tally)
+    complete = _with_base if checkpoint.adapter else _with_config
+    described = await complete(client, ref, names=names, tally=tally)
     fingerprint = Fingerprint(
         hub_id=ref.hub_id,
         revision=ref.revision,
@@ -85,7 +89,7 @@ async def read_model(client: HubClient, ref: ModelRef, settings: CrawlSettings) 
         sampled_bytes=sampled_bytes,
         resolver_requests=tally.resolver_requests,
     )
-    return ReadModel(described, fingerprint, checkpoint.architecture)
+    return ReadModel(described, fingerprint, checkpoint.architecture, checkpoint.adapter)
 
 
 async def _outcome(client: HubClient, ref: ModelRef, settings: CrawlSettings) -> ReadModel | Skip:
@@ -160,12 +164,23 @@ async def _with_config(client: HubClient, ref: ModelRef, *, names: Iterable[str]
     """The model with type and class from its config.json, if the listing told neither; a bad one changes nothing."""
     if ref.model_type is not None or ref.model_class is not None or CONFIG_FILE not in names:
         return ref
-    try:
-        data = await client.read_small(
-            ref.repo_id, ref.revision, CONFIG_FILE, limit_bytes=MAX_CONFIG_BYTES, tally=tally
-        )
-        config = json.loads(data.decode("utf-8"))
-    except (ModelUnreadable, ValueError, RecursionError):
-        return ref
+    config = await _configuration(client, ref, CONFIG_FILE, tally=tally)
     model_type, model_class = model_config(config)
     return replace(ref, model_type=model_type, model_class=model_class)
+
+
+async def _with_base(client: HubClient, ref: ModelRef, *, names: Iterable[str], tally: Tally) -> ModelRef:
+    """An adapter with the base that its configuration names, if the listing told none; a bad one changes nothing."""
+    if ref.declared or ADAPTER_CONFIG_FILE not in names:
+        return ref
+    config = await _configuration(client, ref, ADAPTER_CONFIG_FILE, tally=tally)
+    return replace(ref, declared=wrapped_base({"peft": config}))
+
+
+async def _configuration(client: HubClient, ref: ModelRef, path: str, *, tally: Tally) -> object:
+    """A small JSON file of a model, None where it cannot be had."""
+    try:
+        data = await client.read_small(ref.repo_id, ref.revision, path, limit_bytes=MAX_CONFIG_BYTES, tally=tally)
+        return json.loads(data.decode("utf-8"))
+    except (ModelUnreadable, ValueError, RecursionError):
+        return None

@@ -80,7 +80,7 @@ def _model(row: Mapping[str, object], hub_id: str, repo_id: str, *, revision: st
         gated=bool(row.get("gated")),
         disabled=row.get("disabled") is True,
         tags=tags,
-        declared=_declared(tags, card),
+        declared=_declared(tags, card) or wrapped_base(row.get("config")),
         file_names=_file_names(row.get("siblings")),
         model_type=model_type,
         model_class=model_class,
@@ -145,6 +145,13 @@ def _declared(tags: Iterable[str], card: Mapping[str, object]) -> tuple[Declared
     told = card.get("base_model_relation")
     usual = told if isinstance(told, str) and told in _RELATIONS else None
     return tuple(DeclaredBase(name, relation or usual) for name, relation in bases.items())
+
+
+def wrapped_base(config: object) -> tuple[DeclaredBase, ...]:
+    """The base that an adapter's configuration names, from the listing's excerpt; none where it is no repository."""
+    peft = config.get("peft") if isinstance(config, dict) else None
+    name = peft.get("base_model_name_or_path") if isinstance(peft, dict) else None
+    return (DeclaredBase(str(name), "adapter"),) if is_repo_id(name) else ()
 
 
 def _file_names(siblings: object) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,6 +117,51 @@ async def test_adapters_are_read_and_kept_apart(root, serve, hasty):
     write_model(root, "acme/plain", factors)
     outcomes = await crawl(serve(), hasty)
     assert outcomes["acme/adapter"].architecture.key != outcomes["acme/plain"].architecture.key
+    assert outcomes["acme/plain"].adapter is None
+    assert [(m.path, m.rank) for m in outcomes["acme/adapter"].adapter.modules] == [
+        (f"layers.{i}.q_proj", 16) for i in range(3)
+    ]
+
+
+FACTORS = {
+    "base_model.model.q.lora_A.weight": torch.randn(4, 64),
+    "base_model.model.q.lora_B.weight": torch.randn(64, 4),
+}
+
+
+async def test_an_adapter_costs_one_request_and_all_of_it_is_sampled_where_it_is_small(root, serve, hasty):
+    folder = write_model(root, "acme/adapter", FACTORS, name="adapter_model.safetensors")
+    (folder / "README.md").write_text("---\nbase_model: acme/base\n---\n")
+    read = (await crawl(serve(), hasty))["acme/adapter"]
+    assert read.fingerprint.resolver_requests == 1
+    assert read.fingerprint.plan.weights == read.fingerprint.parameters == 2 * 4 * 64
+    assert [base.repo_id for base in read.ref.declared] == ["acme/base"]
+
+
+async def test_a_base_that_only_the_configuration_names_is_declared(root, serve, hasty):
+    folder = write_model(root, "acme/adapter", FACTORS, name="adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "acme/base"}))
+    hub = serve()
+    async with HubClient(hub.endpoint, token=None, settings=hasty) as client:
+        ref = (await listed(client))["acme/adapter"]
+        assert [base.repo_id for base in ref.declared] == ["acme/base"]
+        read = await read_model(client, replace(ref, declared=()), SETTINGS)
+        (folder / "adapter_config.json").write_text("{")
+        broken = await read_model(client, replace((await listed(client))["acme/adapter"], declared=()), SETTINGS)
+    assert [(base.repo_id, base.relation) for base in read.ref.declared] == [("acme/base", "adapter")]
+    assert broken.ref.declared == ()
+
+
+@pytest.mark.parametrize("name", ["/home/me/model", "../base", None, 3, ["acme/base"]])
+async def test_a_base_that_is_no_repository_is_not_declared(root, serve, hasty, name):
+    folder = write_model(root, "acme/adapter", FACTORS, name="adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": name}))
+    assert (await crawl(serve(), hasty))["acme/adapter"].ref.declared == ()
+
+
+async def test_half_an_adapter_is_left_out(root, serve, hasty):
+    write_model(root, "acme/half", dict(list(FACTORS.items())[:1]), name="adapter_model.safetensors")
+    assert (await crawl(serve(), hasty))["acme/half"].reason == "adapter_unpaired"
 
 
 async def test_a_diffusion_model_is_its_unet(root, serve, hasty):

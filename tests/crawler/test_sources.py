@@ -85,7 +85,11 @@ def test_an_adapter_has_its_factors(root, open_source):
     write_model(
         root,
         "acme/lora",
-        {f"base_model.model.{i}.q.lora_A.weight": factor.clone() for i in "01"},
+        {
+            f"base_model.model.{i}.q.lora_{side}.weight": matrix.clone()
+            for i in "01"
+            for side, matrix in (("A", factor), ("B", torch.randn(16, 4)))
+        },
         name="adapter_model.safetensors",
     )
     np.testing.assert_array_equal(open_source("acme/lora").read("0.q.lora_A.weight", 0, 4), factor.numpy())
