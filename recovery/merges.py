@@ -58,7 +58,7 @@ def find_merges(
     """
     if not sample:
         return []
-    layers = [torch.from_numpy(block).reshape(len(block), -1) for block in sample]
+    layers = [_finite(torch.from_numpy(block).reshape(len(block), -1)) for block in sample]
     allowed = np.zeros((len(roundoff), len(roundoff)), dtype=np.bool_)
     for child, kin in nearest.items():
         allowed[child, list(kin)] = True
@@ -69,6 +69,10 @@ def find_merges(
     found += [_patched(layers, patchwork) for patchwork in patchworks(layers, allowed)]
     found.sort(key=lambda merge: (len(merge.parents) + (merge.base >= 0), merge.residual))
     return _acyclic([*found, *_task_merges(layers, roundoff, allowed, {merge.child for merge in found})])
+
+
+def _finite(layer: Tensor) -> Tensor:
+    return torch.nan_to_num(layer, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _task_merges(

@@ -46,10 +46,10 @@ class Probe:
 
     @classmethod
     def of(cls, layer: Tensor, roundoff: FloatArray) -> "Probe":
-        """Of a layer (members, lines, length) float32, at evenly spread entries; `roundoff` (members,) as stored."""
+        """Of a layer (members, ...) of finite float32, at evenly spread entries; `roundoff` (members,) as stored."""
         flat = layer.reshape(len(layer), -1)
         stride = max(1, flat.shape[1] // max(PROBE_WEIGHTS, 4 * len(layer)))
-        entries = torch.nan_to_num(flat[:, ::stride], posinf=0.0, neginf=0.0)
+        entries = flat[:, ::stride]
         distinct, columns = torch.unique(entries, dim=0, return_inverse=True)
         weights = distinct.double().T
         noise = rounding(entries, torch.from_numpy(roundoff)).square().mean(1).sqrt().clamp_min(TINY)
@@ -87,7 +87,8 @@ class Probe:
 
 
 def _inverse(weights: Tensor) -> Tensor:
-    scale = weights.square().mean(0).sqrt().clamp_min(TINY)
+    size = weights.square().mean(0).sqrt()
+    scale = torch.where(size > 0, size, 1.0)
     eye = torch.eye(weights.shape[1], dtype=torch.float64)
     triangle = torch.linalg.qr(torch.cat([weights / scale, RIDGE * len(weights) ** 0.5 * eye]), mode="r").R
     inverse: Tensor = torch.linalg.solve_triangular(triangle, eye, upper=True) / scale[:, None]

@@ -26,11 +26,13 @@ MOST_ALIKE = 16
 MOST_BASES = 6
 LEFT_ALONE = 0.002
 """Least share of the weights that a merge leaves as the base has them."""
+MORE_THAN_BESIDE = 1.5
+"""Times more weights that did not move than such as moved by one unit: of a step all small moves are as frequent."""
 TELLING_SHARE = 0.25
 """Share of a task vector's entries, the largest beside v's rounding, whose factors are compared."""
 LEAST_UNITS = 12.0
 """Units in the last place that such an entry has at least: it tells its factor to 10 %."""
-LEAST_TELLING = 200
+LEAST_TELLING = 100
 """Entries without which nothing is told."""
 SPIKE = 0.05
 """Least share of the telling entries with a factor in common."""
@@ -65,15 +67,17 @@ class _Change:
 
     @classmethod
     def of(cls, layers: Sequence[Tensor], child: int, base: int, roundoff: float) -> "_Change | None":
-        """None where too little has changed to tell anything."""
+        """None where too little has changed, or no more was left alone than a smooth step leaves."""
         changed = [number for number, layer in enumerate(layers) if not torch.equal(layer[child], layer[base])]
         if not changed:
             return None
         v, b = (torch.cat([layers[i][member].double() for i in changed]) for member in (child, base))
         unit = rounding(torch.maximum(v.abs(), b.abs())[None], torch.tensor([roundoff])).squeeze(0) * 12**0.5
-        values = torch.where((v - b).abs() > UNITS_OFF * unit, v - b, 0.0).numpy()
-        if np.count_nonzero(values) < LEAST_TELLING:
+        moved, beside = (v - b).abs() > UNITS_OFF * unit, (v != b) & ((v - b).abs() <= UNITS_OFF * unit)
+        left_alone = int((v == b).sum()) >= MORE_THAN_BESIDE * int(beside.sum()) / 2  # one unit up or one down
+        if int(moved.sum()) < LEAST_TELLING or not left_alone:
             return None
+        values = torch.where(moved, v - b, 0.0).numpy()
         return cls(values, unit.clamp_min(SMALLEST_UNIT).numpy(), changed)
 
     def vector(self, layers: Sequence[Tensor], base: int, member: int) -> FloatArray:
