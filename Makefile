@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all check format lint types imports dependencies coverage clean
+.PHONY: help demo reproduce test test-all check format lint types imports dependencies coverage clean
 
 help:
 	@echo "make demo      train small models, serve them as a Hub, recover their trees, show the truth beside them"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-all  the tests and the slow suites"
 	@echo "make coverage  branch coverage of the stages, 90 % at least"
 	@echo "make format    rewrite the sources in the project's format"
+	@echo "make reproduce repeat the paper's experiments in miniature and write docs/reproduction.md (about an hour)"
 
 $(READY): pyproject.toml constraints/ci.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "modelkin needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
@@ -23,6 +24,9 @@ $(READY): pyproject.toml constraints/ci.txt
 
 demo: $(READY)
 	@$(BIN)/modelkin demo
+
+reproduce: $(READY)
+	$(BIN)/python -m scripts.reproduce
 
 test: $(READY)
 	$(PYTEST) -n 2 -m "not slow and not cuda"

@@ -1,8 +1,9 @@
 """Runs the paper's experiments on the miniature VTHR and writes docs/reproduction.md with its figures.
 
-    python -m scripts.reproduce [--data DIR] [--docs DIR] [--seed S]
+    python -m scripts.reproduce [--data DIR] [--docs DIR] [--seed S] [--write-only]
 
-Trains the models where they are missing. Every measurement is kept beside them until the recovery's code changes.
+Trains the models where they are missing. Every measurement is kept beside them until the stages' code changes;
+`--write-only` writes the page from what was measured last, whatever the code is now.
 """
 
 import argparse
@@ -27,11 +28,11 @@ from scripts.reproduce import (
     weights_over_trees,
 )
 from scripts.reproduce.data import load_vthr
-from scripts.reproduce.results import kept, key_of
+from scripts.reproduce.results import kept, key_of, last_kept
 from scripts.vthr.plan import SPLITS, TINY, VthrSize
 
 EXPERIMENTS: tuple[ModuleType, ...] = (
-    table1, subtrees, weights_over_trees, scores, clustering, layer_kinds, triplets, robustness,
+    learning, table1, subtrees, weights_over_trees, scores, clustering, layer_kinds, triplets, robustness,
 )  # fmt: skip
 
 HEAD = """# The paper's experiments, again
@@ -51,24 +52,32 @@ set, and say little about those of the paper, which stand beside them only where
 """
 
 
-def write_document(data: Path, docs: Path, *, seed: int, size: VthrSize) -> None:
-    """Measures what is not kept from earlier, and writes `reproduction.md` and its figures into `docs`."""
+def measure_all(data: Path, *, seed: int, size: VthrSize) -> None:
+    """Trains the models where they are missing, and measures what is not kept from earlier."""
     make_vthr(data, seed=seed, splits=SPLITS, figures=True, size=size)
+    keys = {experiment: key_of(data, Path(str(experiment.__file__))) for experiment in EXPERIMENTS}
     vthr = load_vthr(data)
-    head = HEAD.format(
-        seed=seed, roots=size.roots, width=size.shape.width, blocks=size.shape.blocks, models=size.roots * size.tree
-    )
-    keys = {of.__name__: key_of(data, Path(str(of.__file__))) for of in (learning, *EXPERIMENTS)}
-    texts = [head]
-    for experiment in (learning, *EXPERIMENTS):
-        name = experiment.__name__.rsplit(".", 1)[-1]
-        print(name, file=sys.stderr, flush=True)
+    for experiment, key in keys.items():
+        print(_name(experiment), file=sys.stderr, flush=True)
         measure = partial(experiment.measure, vthr)
         if experiment is learning:
             measure = partial(learning.measure, data, seed=seed, size=size)
-        result = kept(data, name, measure, key=keys[experiment.__name__])
-        texts += experiment.sections(result, docs)
+        kept(data, _name(experiment), measure, key=key)
+
+
+def write_document(data: Path, docs: Path, *, seed: int, size: VthrSize) -> None:
+    """Writes `reproduction.md` and its figures into `docs` from whatever has been measured."""
+    shape, models = size.shape, size.roots * size.tree
+    texts = [HEAD.format(seed=seed, roots=size.roots, width=shape.width, blocks=shape.blocks, models=models)]
+    for experiment in EXPERIMENTS:
+        result = last_kept(data, _name(experiment))
+        if result is not None:
+            texts += experiment.sections(result, docs)
     (docs / "reproduction.md").write_text("\n".join(texts), encoding="utf-8")
+
+
+def _name(experiment: ModuleType) -> str:
+    return experiment.__name__.rsplit(".", 1)[-1]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -80,9 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tiny", action="store_true", help="two small trees, for a quick look")
+    parser.add_argument("--write-only", action="store_true", help="write what was measured last, measure nothing")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)  # the same sums on every machine
-    write_document(asked.data, asked.docs, seed=asked.seed, size=TINY if asked.tiny else VthrSize())
+    size = TINY if asked.tiny else VthrSize()
+    if not asked.write_only:
+        measure_all(asked.data, seed=asked.seed, size=size)
+    write_document(asked.data, asked.docs, seed=asked.seed, size=size)
 
 
 if __name__ == "__main__":

@@ -17,17 +17,32 @@ PACKAGES = ("crawler", "indexer", "recovery")
 
 def kept(home: Path, name: str, measure: Callable[[], Result], *, key: str) -> Result:
     """The result of `measure`, from `home/reproduction/<name>.json` where that was measured under the same key."""
-    path = home / "reproduction" / f"{name}.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["key"] == key:
-            return dict(found["result"])
-    except (OSError, ValueError, KeyError):
-        pass  # nothing kept yet, or broken off while it was written: measured again below
+    found = _read(home, name)
+    if found is not None and found["key"] == key:
+        return dict(found["result"])
     result = json.loads(json.dumps(measure()))
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"key": key, "result": result}), encoding="utf-8")
+    _path(home, name).parent.mkdir(exist_ok=True)
+    _path(home, name).write_text(json.dumps({"key": key, "result": result}), encoding="utf-8")
     return dict(result)
+
+
+def last_kept(home: Path, name: str) -> Result | None:
+    """What was measured last, by whatever code; None where nothing was."""
+    found = _read(home, name)
+    return None if found is None else dict(found["result"])
+
+
+def _path(home: Path, name: str) -> Path:
+    return home / "reproduction" / f"{name}.json"
+
+
+def _read(home: Path, name: str) -> Result | None:
+    """None where nothing is kept yet, or writing it was broken off."""
+    try:
+        found = json.loads(_path(home, name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and {"key", "result"} <= set(found) else None
 
 
 def key_of(home: Path, module: Path) -> str:

@@ -61,4 +61,6 @@ def test_every_setting_is_documented_with_its_default_and_nothing_else():
 
 
 def _toml(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    if isinstance(value, str | bool):
+        return f'"{value}"' if isinstance(value, str) else str(value).lower()
+    return str(value)
