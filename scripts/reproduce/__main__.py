@@ -28,8 +28,9 @@ from scripts.reproduce import (
     weights_over_trees,
 )
 from scripts.reproduce.data import load_vthr
-from scripts.reproduce.results import kept, key_of, last_kept
+from scripts.reproduce.results import Result, kept, key_of, last_kept
 from scripts.vthr.plan import SPLITS, TINY, VthrSize
+from storage.errors import UsageError
 
 EXPERIMENTS: tuple[ModuleType, ...] = (
     learning, table1, subtrees, weights_over_trees, scores, clustering, layer_kinds, triplets, robustness,
@@ -72,8 +73,17 @@ def write_document(data: Path, docs: Path, *, seed: int, size: VthrSize) -> None
     for experiment in EXPERIMENTS:
         result = last_kept(data, _name(experiment))
         if result is not None:
-            texts += experiment.sections(result, docs)
+            texts += _sections(experiment, result, docs)
     (docs / "reproduction.md").write_text("\n".join(texts), encoding="utf-8")
+
+
+def _sections(experiment: ModuleType, result: Result, docs: Path) -> list[str]:
+    try:
+        return list(experiment.sections(result, docs))
+    except KeyError as error:
+        raise UsageError(
+            f"{_name(experiment)} was measured before its code changed: run without --write-only"
+        ) from error
 
 
 def _name(experiment: ModuleType) -> str:

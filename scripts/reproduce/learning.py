@@ -44,7 +44,7 @@ def sections(result: Result, _: Path) -> list[str]:
     text = (
         f"## What the models learnt\n\nShare of {IMAGES} fresh images of its own task that a trained child has right,"
         f" mean over the children of each root, and in brackets the least and the most; chance is {1 / CLASSES:.3f}."
-        " Some tasks are hardly learnt in so short a training, as some fine-tunings on the Hub are.\n\n"
+        " So short a training leaves many tasks half learnt; weights move as training moves them all the same.\n\n"
     )
     return [text + table(["split", *next(iter(result.values()))], rows)]
 

@@ -10,6 +10,7 @@ import torch
 
 from scripts.make_vthr import make_vthr
 from scripts.reproduce import clustering, scores, weights_over_trees
+from scripts.reproduce.__main__ import write_document
 from scripts.reproduce.data import Vthr, load_vthr
 from scripts.reproduce.document import section, share, table
 from scripts.reproduce.layer_kinds import KINDS, is_kind
@@ -23,11 +24,12 @@ from scripts.reproduce.methods import (
     ward_clusters,
     ward_distances,
 )
-from scripts.reproduce.results import kept, key_of
+from scripts.reproduce.results import kept, key_of, last_kept
 from scripts.reproduce.robustness import pruned, quantised
 from scripts.reproduce.subtrees import connected_part
 from scripts.reproduce.weights_over_trees import tree_distances
 from scripts.vthr.plan import SPLITS, TINY
+from storage.errors import UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +144,7 @@ def test_a_measurement_is_kept_until_its_source_changes(tmp_path):
     assert result("A = 1\n\ndef sections(): ...\n") == 1
     assert result("A = 1\n\ndef sections(): return 2\n") == 1
     assert result("A = 2\n\ndef sections(): ...\n") == 2
+    assert last_kept(tmp_path, "figure") == {"times": 2}
     (tmp_path / "reproduction" / "figure.json").write_text('{"key": ')
     assert result("A = 2\n\ndef sections(): ...\n") == 3
 
@@ -167,6 +170,20 @@ def test_tables_and_shares_read_as_they_should():
     assert share(3, 4) == "0.75 (3 of 4)"
     assert share(0, 0) == "-"
     assert section("T", paper="P", ours="O", shown="S").startswith("## T\n\n**The paper.** P\n\n**Here.** O\n\nS")
+
+
+def test_the_page_holds_what_was_measured_and_says_what_is_out_of_date(vthr, tmp_path):
+    kept(vthr.home, "scores", lambda: scores.measure(vthr), key="any")
+    write_document(vthr.home, tmp_path, seed=0, size=TINY)
+    page = (tmp_path / "reproduction.md").read_text()
+    assert [line for line in page.splitlines() if line.startswith("## ")] == [
+        "## Fig. 3: the score along pre-training and fine-tuning",
+        "## Fig. 14: other scores of direction",
+    ]
+    assert "2\nroots of one Vision Transformer of 32 channels and 2 blocks" in page
+    kept(vthr.home, "table1", lambda: {"another": "layout"}, key="any")
+    with pytest.raises(UsageError, match="table1 was measured before its code changed"):
+        write_document(vthr.home, tmp_path, seed=0, size=TINY)
 
 
 def test_the_page_in_the_repository_was_written_by_the_program():
