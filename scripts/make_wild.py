@@ -5,8 +5,8 @@
 A family is a random tree of Llama-like, BERT-like, ViT, convolutional or recurrent networks: fine-tuned by several
 optimizers at rates over two decades for few or many steps, continued, adapted by LoRA (merged or not), quantised,
 pruned, cast, duplicated, merged; some families miss a parent, and some have strangers of the same data beside them.
-Everything is really trained; only copies and merges are computed. All that is drawn by lot is in the plan of a family, a
-pure function of seed and number, which `--plan` prints.
+Everything is really trained; only copies and merges are computed. All that is drawn by lot is in the plan of a family,
+a pure function of seed and number, which `--plan` prints.
 
     OUT/<org>/<name>/   config.json, model.safetensors (some sharded or under another name), README.md; adapters in the
                         PEFT layout. Names are drawn by lot; every third card declares a base, some a wrong one

@@ -14,7 +14,7 @@ def quantized(weights: Weights, *, bits: int, block: Block, symmetric: bool) -> 
     """The weights rounded to integers of `bits` with one scale per row, or per `block` weights along it, and back.
 
     Symmetric: the scale is the largest magnitude over 2^(bits-1) - 1 (absmax). Asymmetric: 2^bits even levels from
-    the least to the greatest weight, zero-point an integer. A last block may be shorter. Kernels are seen as out x rest.
+    the least to the greatest weight, zero-point an integer. A last block may be shorter. Kernels: out x rest.
     """
     matrix = weights.reshape(len(weights), -1)
     wide = matrix.shape[1] if block == "row" else block
@@ -77,7 +77,7 @@ def slerp(one: Weights, other: Weights, *, t: float) -> Weights:
 
 
 def task_arithmetic(base: Weights, models: Sequence[Weights], factors: Sequence[float]) -> Weights:
-    """base + sum of factors[i] * (models[i] - base)."""
+    """Base + sum of factors[i] * (models[i] - base)."""
     steps = sum(factor * (model.astype(np.float64) - base) for factor, model in zip(factors, models, strict=True))
     return np.asarray(base + steps, dtype=np.float32)
 
@@ -85,7 +85,7 @@ def task_arithmetic(base: Weights, models: Sequence[Weights], factors: Sequence[
 def dare(
     base: Weights, models: Sequence[Weights], factors: Sequence[float], *, density: float, seed: Sequence[int]
 ) -> Weights:
-    """base + sum of factors[i] * d_i, d_i the step of model i with entries kept at random and divided by `density`."""
+    """Base + sum of factors[i] * d_i, d_i the step of model i with entries kept at random and divided by `density`."""
     generator = np.random.default_rng(seed)
     total = base.astype(np.float64)
     for factor, model in zip(factors, models, strict=True):
@@ -97,7 +97,7 @@ def dare(
 def ties(
     base: Weights, models: Sequence[Weights], weights: Sequence[float], *, density: float, factor: float
 ) -> Weights:
-    """base + factor * the mean of the trimmed steps that agree with the elected sign, averaged by `weights`.
+    """Base + factor * the mean of the trimmed steps that agree with the elected sign, averaged by `weights`.
 
     A step keeps its largest entries by magnitude, the share `density` of them; the sign is that of the weighted sum.
     """

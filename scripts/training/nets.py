@@ -147,7 +147,7 @@ def load_state(net: nn.Module, state: State) -> None:
     """
     for name, tensor in [*net.named_parameters(), *net.named_buffers()]:
         given = state.get(name)
-        if given is None or is_class_head(name) and given.shape != tensor.shape:
+        if given is None or (is_class_head(name) and given.shape != tensor.shape):
             continue
         rows = min(len(given), len(tensor))
         with torch.no_grad():
@@ -156,7 +156,7 @@ def load_state(net: nn.Module, state: State) -> None:
 
 def is_class_head(name: str) -> bool:
     """Whether a tensor belongs to the head that tells classes apart."""
-    return name.split(".")[0] in ("score", "classifier", "fc")
+    return name.split(".", maxsplit=1)[0] in ("score", "classifier", "fc")
 
 
 def is_copied_matrix(name: str, tensor: Tensor) -> bool:

@@ -9,8 +9,15 @@ from torch import Tensor
 
 from scripts.training.adapters import Adapter, peft_tensors
 from scripts.training.derive import (
-    dare, linear, pruned_by_magnitude, pruned_two_of_four, quantized, slerp, task_arithmetic, ties,
-)  # fmt: skip
+    dare,
+    linear,
+    pruned_by_magnitude,
+    pruned_two_of_four,
+    quantized,
+    slerp,
+    task_arithmetic,
+    ties,
+)
 from scripts.training.learning import Trained, Training, train
 from scripts.training.nets import block_of, is_copied_matrix, published_name
 from scripts.wild.members import Copying, Dtype, Member, Merging, Pruning, Quantization

@@ -55,7 +55,7 @@ class Copying:
 
 @dataclass(frozen=True, slots=True)
 class Merging:
-    """`weights` of the parents in their order; of `base`, the difference from which counts, where the method has one."""
+    """`weights` of the parents in their order; `base` is what task vectors start from, where the method has them."""
 
     method: Method
     weights: tuple[float, ...]  # linear, slerp and layers: of sum 1; else factors, or what TIES averages with

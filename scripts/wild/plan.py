@@ -12,20 +12,41 @@ import numpy as np
 from scripts.training.corpora import Data, Source
 from scripts.training.learning import Training
 from scripts.training.nets import Architecture, NetShape
+from scripts.wild.kinship import TRAINED, common_base, depth, named, with_declared_bases, with_one_missing
 from scripts.wild.members import Copying, Dtype, Layout, Making, Member, Relation, Size
 from scripts.wild.names import family_names
 from scripts.wild.recipes import (
-    EDGE_MIX, draw_dtype, draw_lora, draw_merging, draw_pretraining, draw_pruning, draw_quantization, draw_root,
-    draw_tuning, number, pick,
-)  # fmt: skip
+    EDGE_MIX,
+    draw_dtype,
+    draw_lora,
+    draw_merging,
+    draw_pretraining,
+    draw_pruning,
+    draw_quantization,
+    draw_root,
+    draw_tuning,
+    number,
+    pick,
+)
 
 ARCHITECTURES: tuple[Architecture, ...] = (
-    "llama", "bert", "vit", "conv", "llama", "lstm", "bert", "vit", "llama", "gru", "bert", "conv",
-)  # fmt: skip
+    "llama",
+    "bert",
+    "vit",
+    "conv",
+    "llama",
+    "lstm",
+    "bert",
+    "vit",
+    "llama",
+    "gru",
+    "bert",
+    "conv",
+)
 MOST_DEPTH = 4
+COPIES_ODDS = 0.12
 TOPICS = 5
 TEXT_CLASSES, IMAGE_CLASSES = 4, 8
-TRAINED: tuple[Relation | None, ...] = (None, "finetune", "pretrain", "lora", "merge")
 FIRST_CREATED = datetime(2026, 1, 5, 8, tzinfo=UTC)
 
 
@@ -41,7 +62,7 @@ def plan_family(seed: int, family: int, size: Size) -> list[Member]:
     for relation in _relations(int(generator.integers(size.members[0], size.members[1] + 1)) - 1, generator):
         tree.grow(relation)
     tree.add_strangers()
-    return _declared(_with_one_missing(tree.members, generator), generator)
+    return with_declared_bases(with_one_missing(tree.members, generator), generator)
 
 
 def _architecture(seed: int, family: int) -> Architecture:
@@ -115,8 +136,8 @@ class _Tree:
 
     def add_strangers(self) -> None:
         """Roots alike in all but their random numbers; seldom one of the same random start on other data."""
-        count = pick(self.generator, (0, 2, 3, 4), (0.65, 0.2, 0.1, 0.05))
-        for place in range(min(count, self.size.most_strangers)):
+        count = min(self.size.most_strangers, pick(self.generator, (0, 2, 3, 4), (0.65, 0.2, 0.1, 0.05)))
+        for place in range(count):
             self._stranger(draw_root(self.generator, self.general, self.size), place, {"stranger_to": self.family})
         if self.generator.random() < 0.15:  # noqa: PLR2004 - few
             root = self.members[0].making
@@ -144,10 +165,10 @@ class _Tree:
         )
 
     def _train(self, relation: Relation) -> None:
-        generator, parent = self.generator, self._parent(copies=0.12)
+        generator, parent = self.generator, self._parent(relation)
         shape, data = parent.shape, self._data(parent)
         if relation == "pretrain":
-            making = draw_pretraining(generator, replace(self.general, topic=0), self.size)
+            making = draw_pretraining(generator, self.general, self.size)
         elif relation == "finetune":
             making = draw_tuning(generator, data, self.size, shape.architecture)
             shape = self._resized(shape)
@@ -174,27 +195,33 @@ class _Tree:
                     if member.parents == (parent.name,) and isinstance(member.making, Training)]  # fmt: skip
         if chance < 0.4 and siblings:  # noqa: PLR2004 - two of five
             return pick(self.generator, siblings)
-        above = self._named(parent.parents[0]).making if parent.parents else None
+        above = named(self.members, parent.parents[0]).making if parent.parents else None
         if chance < 0.55 and isinstance(above, Training):  # noqa: PLR2004 - some undo the parent's step
             return above.data
         return replace(self.general, topic=int(self.generator.integers(1, TOPICS + 1)))
 
-    def _parent(self, *, copies: float) -> Member:
-        """Whoever can have children; copies are asked with the odds `copies`."""
-        fit = [member for member in self.members
-               if member.relation not in ("adapter", "duplicate") and self._depth(member) < MOST_DEPTH]  # fmt: skip
-        odds = [1.0 if member.relation in TRAINED else copies for member in fit]
+    def _parent(self, relation: Relation) -> Member:
+        """Whoever can have children, copies seldom; pre-training goes on with the root's head."""
+        fit = [member for member in self._fertile() if member.relation not in ("adapter", "duplicate")]
+        if relation == "pretrain":
+            fit = [member for member in fit if member.shape == self.shape]
+        odds = [1.0 if member.relation in TRAINED else COPIES_ODDS for member in fit]
         return pick(self.generator, fit, odds)
 
+    def _fertile(self) -> list[Member]:
+        """Those whose children would not lie too deep."""
+        return [member for member in self.members if depth(self.members, member) < MOST_DEPTH]
+
     def _copy(self, relation: Relation) -> bool:
-        """Adds a copy made without training; False where nothing can be copied so."""
+        """Adds a copy made without training; False where nothing can be copied. Without fp32 a cast is a duplicate."""
         generator = self.generator
-        fit = [member for member in self.members
-               if member.relation in TRAINED and (relation != "cast" or member.dtype == "fp32")
-               and self._depth(member) < MOST_DEPTH]  # fmt: skip
+        fit = [member for member in self._fertile() if member.relation in TRAINED]
+        wide = [member for member in fit if member.dtype == "fp32"]
+        if relation == "cast" and not wide:
+            relation = "duplicate"
         if not fit:
             return False
-        parent = pick(generator, fit)
+        parent = pick(generator, wide if relation == "cast" else fit)
         if relation == "quantized":
             dtype: Dtype = pick(generator, ("fp16", "bf16", "fp32"))
             self._add(relation, (parent,), draw_quantization(generator), dtype)
@@ -207,17 +234,17 @@ class _Tree:
 
     def _merge(self) -> bool:
         """Adds a merge of two or three trained models of one shape; False where there are none."""
-        fit = [member for member in self.members if member.relation in TRAINED and self._depth(member) < MOST_DEPTH]
+        fit = [member for member in self._fertile() if member.relation in TRAINED]
         alike = Counter(member.shape for member in fit)
         fit = [member for member in fit if alike[member.shape] > 1]
         if not fit:
             return False
         for _ in range(8 if self.generator.random() < 0.7 else 1):  # noqa: PLR2004 - mostly kin of one base
             parents = self._sources(fit)
-            if self._base(parents):
+            if common_base(self.members, parents):
                 break
         blocks = 3 if self.shape.architecture == "conv" else self.shape.blocks
-        making = draw_merging(self.generator, len(parents), self._base(parents), blocks=blocks)
+        making = draw_merging(self.generator, len(parents), common_base(self.members, parents), blocks=blocks)
         self._add("merge", parents, making, draw_dtype(self.generator, parents[0].dtype))
         return True
 
@@ -228,59 +255,9 @@ class _Tree:
         count = min(len(others), 1 if self.generator.random() < 0.65 else 2)  # noqa: PLR2004 - mostly two parents
         return (first, *(others[place] for place in self.generator.permutation(len(others))[:count].tolist()))
 
-    def _base(self, parents: tuple[Member, ...]) -> str | None:
-        """The nearest common ancestor along first parents, where it is of the same shape and no parent itself."""
-        lines = [self._line(parent) for parent in parents]
-        shared = [name for name in lines[0] if all(name in line for line in lines)]
-        nearest = self._named(shared[0]) if shared else None
-        if nearest is None or nearest in parents or nearest.shape != parents[0].shape:
-            return None
-        return nearest.name
-
-    def _line(self, member: Member) -> list[str]:
-        """A member and its first parents, upwards."""
-        line = [member.name]
-        while member.parents:
-            member = self._named(member.parents[0])
-            line.append(member.name)
-        return line
-
-    def _depth(self, member: Member) -> int:
-        return max((self._depth(self._named(name)) + 1 for name in member.parents), default=0)
-
-    def _named(self, name: str) -> Member:
-        return next(member for member in self.members if member.name == name)
-
 
 def _possible(relation: Relation, architecture: Architecture) -> Relation:
     """Nobody adapts recurrent nets, and adapters of kernels are merged."""
     if architecture in ("gru", "lstm") and relation in ("lora", "adapter"):
         return "finetune"
     return "lora" if architecture == "conv" and relation == "adapter" else relation
-
-
-def _with_one_missing(members: list[Member], generator: np.random.Generator) -> list[Member]:
-    """In some families one model with two or more trained children is left out, no copy, merge or adapter of it there.
-
-    Few families have such a model: so it is asked of three of four for about every fourth to have one.
-    """
-    used = {name for member in members if member.relation not in ("finetune", "pretrain", "lora")
-            for name in (*member.parents, getattr(member.making, "base", None))}  # fmt: skip
-    children = Counter(name for member in members for name in member.parents)
-    fit = [member.name for member in members if children[member.name] > 1 and member.name not in used]
-    if not fit or generator.random() > 0.75:  # noqa: PLR2004 - three of four
-        return members
-    missing = pick(generator, fit)
-    return [replace(member, present=member.name != missing) for member in members]
-
-
-def _declared(members: list[Member], generator: np.random.Generator) -> list[Member]:
-    """Every third card declares a base, and most adapters', three of ten of these a wrong one; roots mostly none."""
-    told = []
-    for member in members:
-        wrong = pick(generator, [*(other.name for other in members if other is not member), "unknown-org/base-model"])
-        true = member.parents[0] if member.parents else None
-        base = wrong if generator.random() < 0.3 else true  # noqa: PLR2004 - three of ten
-        says = generator.random() < (0.85 if member.relation == "adapter" else 1 / 3 if member.parents else 0.1)
-        told.append(replace(member, declared=base if says else None))
-    return told
