@@ -5,13 +5,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from recovery.blends import Blend
 from recovery.duplicates import DistinctWeights
 from recovery.links import Links
+from recovery.merges import Merge
 from storage.types import MergeParents, ModelGraph, PairEvidence
 
+DIFFERENT_SHARES = 0.05
+"""From here on the shares of two layers are said to differ: rounding leaves less."""
+SHARE_DIGITS, MOST_LAYERS = 3, 512
 
-def with_merges(links: Links, merges: Sequence[Blend]) -> Links:
+
+def with_merges(links: Links, merges: Sequence[Merge]) -> Links:
     """The links with every merge tied to its heaviest parent it was compared with, and to nobody else."""
     rows, certain, forced = links.rows(), links.certain.copy(), links.forced.tolist()
     for merge in merges:
@@ -22,7 +26,7 @@ def with_merges(links: Links, merges: Sequence[Blend]) -> Links:
     return replace(links, certain=certain, forced=np.array(forced, dtype=np.int64))
 
 
-def entered(graph: ModelGraph, distinct: DistinctWeights, merges: Sequence[Blend], pairs: PairEvidence) -> ModelGraph:
+def entered(graph: ModelGraph, distinct: DistinctWeights, merges: Sequence[Merge], pairs: PairEvidence) -> ModelGraph:
     """The graph with all parents of every merge, their shares and the method; nodes of merges are distinct weights.
 
     A merge is proved, so its other parents are as certain as the heaviest.
@@ -37,12 +41,21 @@ def entered(graph: ModelGraph, distinct: DistinctWeights, merges: Sequence[Blend
         if above not in shares:
             continue
         relation[child], weight[child] = "merge", shares.pop(above)
-        details[child] = {"method": merge.method, "parents": len(merge.parents)}
+        details[child] = _details_of(merge)
         confidence = float(graph.confidence[child])
         further += [
             (child, u, rows.get((min(u, child), max(u, child)), -1), share, confidence) for u, share in shares.items()
         ]
     return replace(graph, relation=tuple(relation), details=tuple(details), weight=weight, further=_table(further))
+
+
+def _details_of(merge: Merge) -> dict[str, object]:
+    """Method and number of parents, and the shares of every layer where they are not the same in all."""
+    details: dict[str, object] = {"method": merge.method, "parents": len(merge.parents)}
+    told = merge.layer_shares[np.isfinite(merge.layer_shares).all(1)]
+    if len(told) and np.ptp(told, axis=0).max() > DIFFERENT_SHARES:
+        details["layer_shares"] = merge.layer_shares[:MOST_LAYERS].round(SHARE_DIGITS).tolist()
+    return details
 
 
 def _table(edges: Sequence[tuple[int, int, int, float, float]]) -> MergeParents:

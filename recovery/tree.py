@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recovery.blends import Blend
 from recovery.duplicates import DistinctWeights, copies_of, copy_rows, distinct_weights
 from recovery.ghosts import Ghost, with_ghosts
 from recovery.kin import History, most_likely_history
 from recovery.links import Links
-from recovery.merge_search import find_merges
 from recovery.merged import entered, with_merges
+from recovery.merges import Merge, find_merges
 from recovery.mother import mother_edges
 from recovery.relations import details_of, relation_of
 from recovery.settings import PaperDistance, RecoverySettings, Stage
@@ -61,7 +60,7 @@ def _ghost_of_members(ghost: Ghost, distinct: DistinctWeights) -> Ghost:
     return Ghost(parent, tuple(int(distinct.members[child]) for child in ghost.children))
 
 
-def _merges(links: Links, sample: tuple[WeightArray, ...], roundoff: Sequence[float]) -> list[Blend]:
+def _merges(links: Links, sample: tuple[WeightArray, ...], roundoff: Sequence[float]) -> list[Merge]:
     """Merges among the nodes that are no copies, of parents that are none."""
     if not sample:
         return []

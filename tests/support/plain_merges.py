@@ -1,4 +1,4 @@
-"""Merges as tools make them, in their plainest form: what `recovery.merge_search` is held to.
+"""Merges as tools make them, in their plainest form: what `recovery.merges` is held to.
 
 Every function takes models of equal layers, works in float32 as the tools do, and rounds to `grid` where asked to.
 """
