@@ -47,6 +47,7 @@ def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_n
         links.nearest(),
         fixed=_certain_children(links, rooting, links.certain != 0),
         copied=_certain_children(links, rooting, links.copied),
+        made_of=links.made_of,
     )
     placed, _ = place(rooting.parent, placing)
     tree, rows = _tree_of(links, placed, forward)

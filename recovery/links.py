@@ -1,6 +1,7 @@
 """What is known of pairs of nodes of a cluster, where a node is a set of members with the same weights."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class Links:
     forced: IndexArray  # links that belong to the tree whatever they cost
     cost_parts: WeightArray  # (links, parts) float32: `cost` by parts of the layers; no parts where not known
     forward_parts: WeightArray  # (links, parts) float32: `forward` by parts of the layers
+    made_of: Mapping[int, Collection[int]] = field(default_factory=dict)  # of every merge, whom it was made of
 
     @property
     def parts(self) -> int:

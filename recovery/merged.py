@@ -1,6 +1,6 @@
 """Merges entered into what is known before the tree, and into the graph after it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,30 +23,42 @@ def with_merges(links: Links, merges: Sequence[Merge]) -> Links:
         if link is not None:
             certain[link] = 1 if links.right[link] == merge.child else -1
             forced.append(link)
-    return replace(links, certain=certain, forced=np.array(forced, dtype=np.int64))
+    made_of = {merge.child: {*merge.parents, merge.base} for merge in merges}
+    return replace(links, certain=certain, forced=np.array(forced, dtype=np.int64), made_of=made_of)
 
 
 def entered(graph: ModelGraph, distinct: DistinctWeights, merges: Sequence[Merge], pairs: PairEvidence) -> ModelGraph:
     """The graph with all parents of every merge, their shares and the method; nodes of merges are distinct weights.
 
-    A merge is proved, so its other parents are as certain as the heaviest.
+    A merge is proved, so its other parents are as certain as the heaviest. One that the tree has below the merge stays
+    there, and is no parent: a graph of who came from whom has no rings.
     """
     rows = {ends: row for row, ends in enumerate(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))}
     relation, details = list(graph.relation), list(graph.details)
-    weight, further = graph.weight.copy(), []
+    weight, above = graph.weight.copy(), {child: {up} for child, up in enumerate(graph.parent.tolist())}
+    further: list[tuple[int, int, int, float, float]] = []
     for merge in merges:
         child = int(distinct.members[merge.child])
         shares = {int(distinct.members[u]): share for u, share in zip(merge.parents, merge.shares, strict=True)}
-        above = int(graph.parent[child])
-        if above not in shares:
+        heaviest = int(graph.parent[child])
+        if heaviest not in shares:
             continue
-        relation[child], weight[child] = "merge", shares.pop(above)
-        details[child] = _details_of(merge)
-        confidence = float(graph.confidence[child])
-        further += [
-            (child, u, rows.get((min(u, child), max(u, child)), -1), share, confidence) for u, share in shares.items()
-        ]
+        relation[child], weight[child], details[child] = "merge", shares.pop(heaviest), _details_of(merge)
+        for u, share in shares.items():
+            if child not in _ancestors(u, above):
+                above[child].add(u)
+                row = rows.get((min(u, child), max(u, child)), -1)
+                further.append((child, u, row, share, float(graph.confidence[child])))
     return replace(graph, relation=tuple(relation), details=tuple(details), weight=weight, further=_table(further))
+
+
+def _ancestors(node: int, above: Mapping[int, Collection[int]]) -> set[int]:
+    found, open_ = {node}, [node]
+    while open_:
+        new = {up for up in above.get(open_.pop(), ()) if up >= 0} - found
+        found |= new
+        open_.extend(new)
+    return found
 
 
 def _details_of(merge: Merge) -> dict[str, object]:

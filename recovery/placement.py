@@ -4,7 +4,7 @@ The spanning tree links what is near. A sibling that went a short way in a direc
 them than their parent is, so every link is held against its rivals: the grandparent, and the nearest sibling.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,9 @@ class Placing:
     nearest: Mapping[int, Sequence[int]]  # nodes compared with each node, by step cost, nearest first
     fixed: BoolArray  # (nodes,) whose parent is certain: copies and merges
     copied: BoolArray  # (nodes,) that differ from their parent by rounding, pruning or quantising alone
+    made_of: Mapping[
+        int, Collection[int]
+    ]  # of every merge, whom it was made of: they lie on either side of it, not below
 
 
 def place(parent: IndexArray, placing: Placing) -> tuple[IndexArray, Rivals]:
@@ -94,7 +97,7 @@ def _beside(node: int, parent: IndexArray, placing: Placing) -> list[int]:
     """The nearest sibling, and copies and merges of the parent that are nearer than the parent itself."""
     above = int(parent[node])
     near = placing.nearest[node]
-    siblings = [other for other in near if parent[other] == above]
+    siblings = [other for other in near if parent[other] == above and node not in placing.made_of.get(other, ())]
     nearer = near[: near.index(above)] if above in near else near
     return [other for other in siblings if other == siblings[0] or (placing.fixed[other] and other in nearer)]
 

@@ -117,7 +117,7 @@ def _bases(layers: Sequence[Tensor], child: int, kin: Sequence[int], *, roundoff
 
 
 def _alike(change: _Change, layers: Sequence[Tensor], base: int, kin: Sequence[int]) -> list[int]:
-    """The kin whose task vectors have most to do with the change, for or against: a longer one can outvote a parent's."""
+    """The kin whose task vectors have most to do with the change, for or against: longer ones outvote a parent's."""
     values, cosine = torch.from_numpy(change.values).float(), np.zeros(len(kin))
     for i, member in enumerate(kin):
         vector = torch.cat([layers[number][member] - layers[number][base] for number in change.layers])

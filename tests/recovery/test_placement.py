@@ -27,7 +27,7 @@ def placing(sample: list[np.ndarray], **fixed: bool) -> Placing:
     step = [[sum(((b[i] - b[j]) ** 2).sum() for b in sample) for j in range(4)] for i in range(4)]
     nearest = {i: [j for j in np.argsort(step[i]).tolist() if j != i] for i in range(4)}
     certain = np.array([fixed.get(name, False) for name in ("root", "child", "grandchild", "sibling")])
-    return Placing(sample, nearest, certain, copied=np.zeros(4, dtype=np.bool_))
+    return Placing(sample, nearest, certain, copied=np.zeros(4, dtype=np.bool_), made_of={})
 
 
 def test_a_sibling_hung_under_its_sibling_goes_back_to_the_parent(sample: list[np.ndarray]):
