@@ -1,91 +1,137 @@
-"""How right the recovered trees are, against known parents."""
+"""How right a recovered Model Graph is, against a known one."""
 
-from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from recovery.calibration import Calibration, calibration
+from recovery.judgement import FoundGraph, JudgedEdge, judged_edges
+from recovery.known_graph import KnownGraph, Truth, known_graph
+from recovery.partitions import pair_scores, share
+from recovery.tallies import (
+    DERIVED,
+    RelationScores,
+    Tally,
+    by_relation,
+    found_descent,
+    ghost_children,
+    merges,
+    ranks,
+    roots_right,
+    siblings_apart,
+    true_descent,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
     """Counts against a truth, and the shares they make; a share of nothing is None.
 
-    "True" counts speak of the whole truth, missing models included, since a model the index lost is a failure too;
-    clusters are compared over models that both name.
+    "True" counts speak of the whole truth, models that the index lacks included, since a model the index lost is a
+    failure too; clusters are compared over models that both name. What can be true of missing models and of equal
+    weights says `KnownGraph`; when an edge is right, `JudgedEdge`.
     """
 
-    models: int  # in truth
+    models: int  # in truth, ghosts apart
     missing: tuple[str, ...]  # in truth, not in the index; sorted
     true_edges: int
     true_roots: int
-    found_edges: int  # that end in a model of the truth
+    found_edges: int  # that the truth can judge
     edges_right: int  # parent and direction
     undirected_edges_right: int
+    typed_edges_right: int | None  # parent, direction and relation; None where truth names no relation
     roots_right: int
     cluster_precision: float | None  # of pairs put into one tree, those that truth puts together
     cluster_recall: float | None  # of pairs that truth puts together, those put into one tree
+    adjusted_rand: float | None  # of trees, over models that both name
+    reachability_precision: float | None  # of (ancestor, descendant) pairs found, those true; copies as one, no ghosts
+    reachability_recall: float | None
+    relations: Mapping[str, RelationScores]  # by relation; of true edges that truth names a relation of
+    merge_parents: Tally  # merges whose parents are found, all and no others
+    merge_weights: Tally  # merges of which, besides, every parent's weight is right within 0.05
+    ghost_children_found: Tally  # children under ghosts found, those whose missing parent it stands for
+    ghost_children_true: Tally  # children of missing parents, those under the ghost that stands for it
+    siblings_apart: Tally  # pairs of children of one missing parent that no edge links
+    ranks: Tally  # linked lora edges whose rank truth knows, those with that rank
+    calibration: Calibration  # of edges' confidence against parent and direction by the truth's own names
 
     @property
     def edge_precision(self) -> float | None:
         """Of the edges found, those right with direction."""
-        return _share(self.edges_right, self.found_edges)
+        return share(self.edges_right, self.found_edges)
 
     @property
     def edge_recall(self) -> float | None:
         """Of the true edges, those found with direction."""
-        return _share(self.edges_right, self.true_edges)
+        return share(self.edges_right, self.true_edges)
 
     @property
     def edge_f1(self) -> float | None:
         """Harmonic mean of precision and recall of directed edges."""
-        return _share(2 * self.edges_right, self.found_edges + self.true_edges)
+        return share(2 * self.edges_right, self.found_edges + self.true_edges)
+
+    @property
+    def undirected_f1(self) -> float | None:
+        """Harmonic mean of precision and recall of edges without direction."""
+        return share(2 * self.undirected_edges_right, self.found_edges + self.true_edges)
+
+    @property
+    def typed_f1(self) -> float | None:
+        """Harmonic mean of precision and recall of directed edges with their relation."""
+        if self.typed_edges_right is None:
+            return None
+        return share(2 * self.typed_edges_right, self.found_edges + self.true_edges)
+
+    @property
+    def reachability_f1(self) -> float | None:
+        """Harmonic mean of precision and recall of (ancestor, descendant) pairs."""
+        precision, recall = self.reachability_precision, self.reachability_recall
+        if precision is None or recall is None:
+            return None
+        return share(2 * precision * recall, precision + recall) or 0.0
+
+    @property
+    def derived(self) -> Tally:
+        """Copies made without training (duplicate, cast, quantized, pruned): edge, direction and relation right."""
+        kinds = [scores for relation, scores in self.relations.items() if relation in DERIVED]
+        return Tally(sum(kind.right for kind in kinds), sum(kind.true_edges for kind in kinds))
 
 
-def evaluate(truth: Mapping[str, str | None], parents: Mapping[str, str | None], trees: Mapping[str, str]) -> Scores:
-    """Compares recovered `parents` (None at a root) and `trees` (the tree's id), of every indexed model, with `truth`.
+def evaluate(truth: Truth, found: FoundGraph) -> Scores:
+    """Compares a recovered graph with the truth. Raises `ValueError` where a true model is its own ancestor."""
+    known = known_graph(truth)
+    edges = judged_edges(known, found)
+    return scored(known, found, edges)
 
-    `truth` names each model's parent, None for a root. A parent that is itself no key of the truth is a model whose own
-    parent nobody knows: it counts as missing when it is not indexed, but is judged neither as a root nor as a child.
-    """
-    models = set(truth) | {parent for parent in truth.values() if parent is not None}
-    true_edges = {(parent, child) for child, parent in truth.items() if parent is not None}
-    found = {(parent, child) for child, parent in parents.items() if parent is not None and child in truth}
-    undirected = {frozenset((parent, child)) for child, parent in parents.items() if parent is not None}
-    true_roots = {model for model, parent in truth.items() if parent is None}
-    judged = sorted(models & set(trees))
-    cluster = _components(models, true_edges)
-    together = _pairs_together((cluster[m], trees[m]) for m in judged)
+
+def scored(known: KnownGraph, found: FoundGraph, edges: Sequence[JudgedEdge]) -> Scores:
+    """The scores of a recovered graph whose edges are judged already."""
+    both = sorted(known.original.keys() & found.trees.keys())
+    clusters = pair_scores([known.cluster[name] for name in both], [found.trees[name] for name in both])
+    truly, told = true_descent(known), found_descent(known, found)
+    under_found, under_true = ghost_children(known, found, edges)
+    parents, weights = merges(known, edges)
+    is_typed = any(model.relation for model in known.models.values())
     return Scores(
-        models=len(models),
-        missing=tuple(sorted(models - set(parents))),
-        true_edges=len(true_edges),
-        true_roots=len(true_roots),
-        found_edges=len(found),
-        edges_right=len(found & true_edges),
-        undirected_edges_right=sum(frozenset(edge) in undirected for edge in true_edges),
-        roots_right=sum(model in parents and parents[model] is None for model in true_roots),
-        cluster_precision=_share(together, _pairs_together(trees[m] for m in judged)),
-        cluster_recall=_share(together, _pairs_together(cluster[m] for m in judged)),
+        models=len(known.present),
+        missing=tuple(sorted(known.present - found.trees.keys())),
+        true_edges=sum(len(model.parents) for model in known.models.values()),
+        true_roots=len(known.roots),
+        found_edges=len(edges),
+        edges_right=sum(edge.right for edge in edges),
+        undirected_edges_right=sum(edge.linked for edge in edges),
+        typed_edges_right=sum(edge.typed for edge in edges) if is_typed else None,
+        roots_right=roots_right(known, found),
+        cluster_precision=clusters.precision,
+        cluster_recall=clusters.recall,
+        adjusted_rand=clusters.adjusted_rand,
+        reachability_precision=share(len(truly & told), len(told)),
+        reachability_recall=share(len(truly & told), len(truly)),
+        relations=by_relation(known, edges),
+        merge_parents=parents,
+        merge_weights=weights,
+        ghost_children_found=under_found,
+        ghost_children_true=under_true,
+        siblings_apart=siblings_apart(known, found),
+        ranks=ranks(known, edges),
+        calibration=calibration([edge.found.confidence for edge in edges], [edge.exact for edge in edges]),
     )
-
-
-def _components(models: Iterable[str], edges: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Each model's weak component, named by one of its models."""
-    above = {model: model for model in models}
-
-    def top(model: str) -> str:
-        while above[model] != model:
-            above[model] = model = above[above[model]]
-        return model
-
-    for a, b in edges:
-        above[top(a)] = top(b)
-    return {model: top(model) for model in above}
-
-
-def _pairs_together(labels: Iterable[Hashable]) -> int:
-    """Unordered pairs of entries with the same label."""
-    return sum(count * (count - 1) // 2 for count in Counter(labels).values())
-
-
-def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole else None

@@ -11,7 +11,7 @@ from modelkin.cli.options import ConfigOption
 from modelkin.cli.printable import plain
 
 if TYPE_CHECKING:
-    from modelkin.truth import Truth
+    from recovery.known_graph import Truth
     from storage.lineage import ModelNode
 
 INDEX_IN_DEMO = ".index"
@@ -45,7 +45,8 @@ def demo(
 
 
 def _show(folder: Path, index_dir: Path) -> None:
-    from modelkin.cli.render import score_lines, show_lines  # noqa: PLC0415 - as above
+    from modelkin.cli.render import show_lines  # noqa: PLC0415 - as above
+    from modelkin.cli.score_lines import score_lines  # noqa: PLC0415 - as above
     from modelkin.truth import read_truth, score_index  # noqa: PLC0415 - as above
 
     truth = read_truth(folder / "truth.json")
@@ -86,10 +87,10 @@ def verdict(node: "ModelNode", truth: "Truth") -> str:
     """A tick, or a cross with the truth, for a model's recovered parent."""
     if node.repo_id not in truth:
         return "? the truth does not say"
-    parent = truth[node.repo_id]
-    if parent == node.parent:
+    parents = truth[node.repo_id].parents
+    if node.parent in parents or (node.parent is None and not parents):
         return "✓"
-    return "✗ truly a root" if parent is None else f"✗ truly from {parent}"
+    return f"✗ truly from {' and '.join(parents)}" if parents else "✗ truly a root"
 
 
 def _show_cards_and_skips(index_dir: Path) -> None:

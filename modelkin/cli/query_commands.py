@@ -70,20 +70,27 @@ def export(
 
 
 def evaluate(
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH.json", help='{"org/name": "org/parent" or null, ...}')],
+    truth: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TRUTH.json",
+            help='{"org/name": "org/parent" or null, ...}, or version 2 with relations, merges and missing models',
+        ),
+    ],
     index: IndexOption = DEFAULT_INDEX,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the recovered trees with known parents."""
-    from modelkin.cli import render  # noqa: PLC0415 - as above
+    """Compare the recovered Model Graph with known parents."""
+    from modelkin.cli.render import show_lines  # noqa: PLC0415 - as above
+    from modelkin.cli.score_lines import score_lines  # noqa: PLC0415 - as above
     from modelkin.truth import read_truth, score_index, scores_as_dict  # noqa: PLC0415 - as above
 
     scores = score_index(read_truth(truth), index)
     if as_json:
         typer.echo(json_text(scores_as_dict(scores)))
     else:
-        render.show_lines(render.score_lines(scores))
+        show_lines(score_lines(scores))
 
 
 def compare(

@@ -12,7 +12,6 @@ from rich.text import Text
 from rich.tree import Tree
 
 from modelkin.cli.printable import plain
-from recovery.evaluation import Scores
 from storage.graph_rows import GHOST_PREFIX
 from storage.lineage import CardVerdict, GraphEdge, ModelNode
 from storage.provenance import GhostNode
@@ -173,21 +172,3 @@ def _cell(value: object) -> Text:
         return Text(str(value), justify="right")
     words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return Text(plain(words))
-
-
-def score_lines(scores: Scores) -> list[str]:
-    """How right an index is, in a few lines."""
-    lines = [
-        f"edges right (parent and direction)  {scores.edges_right} of {scores.true_edges}",
-        f"edges right without direction       {scores.undirected_edges_right} of {scores.true_edges}",
-        f"roots right                         {scores.roots_right} of {scores.true_roots}",
-        f"edge precision, recall, F1          {_percents(scores.edge_precision, scores.edge_recall, scores.edge_f1)}",
-        f"cluster precision, recall           {_percents(scores.cluster_precision, scores.cluster_recall)}",
-    ]
-    if scores.missing:
-        lines.append(f"not in the index: {plain(', '.join(scores.missing))}")
-    return lines
-
-
-def _percents(*shares: float | None) -> str:
-    return ", ".join(percent(share) for share in shares)

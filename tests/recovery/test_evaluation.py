@@ -1,9 +1,23 @@
+from collections.abc import Mapping
+
 import pytest
 
-from recovery.evaluation import evaluate
+from recovery.evaluation import Scores
+from recovery.evaluation import evaluate as evaluate_graph
+from recovery.judgement import FoundEdge, FoundGraph
+from recovery.known_graph import TrueModel
 
 TRUTH = {"a": None, "b": "a", "c": "a", "d": "b", "x": None, "y": "x"}
 RIGHT_TREES = {**dict.fromkeys("abcd", "t1"), **dict.fromkeys("xy", "t2")}
+
+
+Parents = Mapping[str, str | None]
+
+
+def evaluate(truth: Parents, parents: Parents, trees: Mapping[str, str]) -> Scores:
+    """Trees alone: one parent each."""
+    known = {name: TrueModel({parent: 1.0} if parent else {}) for name, parent in truth.items()}
+    return evaluate_graph(known, FoundGraph(trees, [FoundEdge(p, c) for c, p in parents.items() if p is not None]))
 
 
 def test_the_truth_itself_scores_full():
@@ -46,7 +60,7 @@ def test_a_parent_of_whom_nothing_more_is_known_is_a_model_but_no_root():
     truth = {"b": "a", "c": "a"}
     indexed = evaluate(truth, {"a": "b", "b": None, "c": "a"}, dict.fromkeys("abc", "t"))
     assert (indexed.models, indexed.missing, indexed.true_roots) == (3, (), 0)
-    assert (indexed.edges_right, indexed.undirected_edges_right, indexed.found_edges) == (1, 2, 1)
+    assert (indexed.edges_right, indexed.undirected_edges_right, indexed.found_edges) == (1, 2, 2)
     absent = evaluate(truth, {"b": None, "c": "b"}, dict.fromkeys("bc", "t"))
     assert absent.missing == ("a",)
     assert (absent.cluster_precision, absent.cluster_recall) == (1, 1)
