@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo reproduce test test-all check format lint types imports dependencies coverage clean
+.PHONY: help demo reproduce benchmark-accuracy test test-all check format lint types imports dependencies coverage clean
 
 help:
 	@echo "make demo      train small models, serve them as a Hub, recover their trees, show the truth beside them"
@@ -15,6 +15,7 @@ help:
 	@echo "make coverage  branch coverage of the stages, 90 % at least"
 	@echo "make format    rewrite the sources in the project's format"
 	@echo "make reproduce repeat the paper's experiments in miniature and write docs/reproduction.md (about an hour)"
+	@echo "make benchmark-accuracy  figures of recovery on held-out models, the paper's method beside them (first time: an hour)"
 
 $(READY): pyproject.toml constraints/ci.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "modelkin needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
@@ -27,6 +28,9 @@ demo: $(READY)
 
 reproduce: $(READY)
 	$(BIN)/python -m scripts.reproduce
+
+benchmark-accuracy: $(READY)
+	$(BIN)/python -m scripts.benchmarks.accuracy
 
 test: $(READY)
 	$(PYTEST) -n 2 -m "not slow and not cuda"
