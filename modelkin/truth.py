@@ -1,7 +1,7 @@
 """Known parents, and how right an index is about them."""
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -69,7 +69,7 @@ def _model(name: str, entry: object) -> TrueModel:
         raise UsageError(f"{name!r} must be an object, not {entry!r}")
     parents = _field(name, entry, "parents", dict, default={})
     for parent, weight in parents.items():
-        if not _is_number(weight) or not 0 < weight < math.inf:
+        if not _is_number(weight) or not 0 < weight <= sys.float_info.max:
             raise UsageError(f"the weight of {parent!r} in {name!r} must be a positive number, not {weight!r}")
     relation = _field(name, entry, "relation", str, default=None)
     if relation is not None and (relation not in STRENGTH or not parents):

@@ -146,9 +146,8 @@ def matched_ghosts(known: KnownGraph, found: FoundGraph) -> dict[str, str]:
 
 def _ghosts_above(known: KnownGraph, found: FoundGraph) -> set[str]:
     """Ghosts found that have a model of the truth under them, at whatever depth."""
-    above: set[str] = set()
-    while True:
-        more = {ghost for ghost, children in found.ghosts.items() if children & (known.present | above)} - above
-        if not more:
-            return above
-        above |= more
+    ghosts, above, reached = found.ghosts, set[str](), known.present
+    while reached:
+        reached = {ghost for ghost, children in ghosts.items() if children & reached} - above
+        above |= reached
+    return above

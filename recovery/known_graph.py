@@ -46,11 +46,11 @@ class KnownGraph:
     @property
     def ghosts(self) -> dict[str, frozenset[str]]:
         """The children's originals of every missing model that can be found."""
-        return {
-            name: frozenset(self.original[child] for child, model in self.models.items() if name in model.parents)
-            for name, ghost in self.models.items()
-            if not ghost.present
-        }
+        children: dict[str, set[str]] = {name: set() for name, model in self.models.items() if not model.present}
+        for child, model in self.models.items():
+            for parent in model.parents.keys() & children.keys():
+                children[parent].add(self.original[child])
+        return {ghost: frozenset(these) for ghost, these in children.items()}
 
     @property
     def present(self) -> set[str]:

@@ -131,7 +131,8 @@ def ghost_children(known: KnownGraph, found: FoundGraph, edges: Iterable[JudgedE
     """Children right under the right ghost, of all under ghosts found, and of all children of missing parents."""
     from_ghosts = [edge for edge in edges if edge.found.parent not in found.trees]
     right = sum(edge.right for edge in from_ghosts)
-    true = sum(parent in known.ghosts for model in known.models.values() for parent in model.parents)
+    ghosts = known.ghosts
+    true = sum(parent in ghosts for model in known.models.values() for parent in model.parents)
     return Tally(right, len(from_ghosts)), Tally(right, true)
 
 
