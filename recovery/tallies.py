@@ -150,21 +150,29 @@ def siblings_apart(known: KnownGraph, found: FoundGraph) -> Tally:
 
 def ranks(known: KnownGraph, edges: Iterable[JudgedEdge]) -> Tally:
     """Edges that link a merged LoRA of known rank with its parent, and those with its largest rank."""
-    rows = [(known_rank(known, edge), edge.found.rank) for edge in edges if edge.linked]
-    given = [(true, told) for true, told in rows if true is not None]
-    return Tally(sum(true == told for true, told in given), len(given))
+    rows = [(known_lora(known, edge), edge.found.rank) for edge in edges]
+    right = [lora[1] == told for lora, told in rows if lora is not None]
+    return Tally(sum(right), len(right))
 
 
-def known_rank(known: KnownGraph, edge: JudgedEdge) -> int | None:
-    """The largest rank of a layer of the LoRA that an edge links with its parent, in either direction.
+def known_lora(known: KnownGraph, edge: JudgedEdge) -> tuple[str, int] | None:
+    """The merged LoRA that an edge links with its parent, in either direction, and the largest rank of its layers.
 
-    None where it is no merged LoRA, its parent is missing, or the truth does not tell.
+    None where there is none, its parent is missing, or the truth does not tell the rank.
     """
-    for parent, child in (edge.pair, edge.pair[::-1]):
-        model = known.models.get(child)
-        if model is not None and parent in {known.original[name] for name in model.parents}:
-            return _largest_rank(model) if model.relation == "lora" and not model.contracted else None
-    return None
+    parent, child = edge.pair
+    if not edge.linked or parent == child:
+        return None
+    if parent not in _true_parents(known, child):
+        child = parent
+    model = known.models[child]
+    rank = _largest_rank(model)
+    return None if model.relation != "lora" or model.contracted or rank is None else (child, rank)
+
+
+def _true_parents(known: KnownGraph, child: str) -> set[str]:
+    model = known.models.get(child)
+    return {known.original[parent] for parent in model.parents} if model else set()
 
 
 def _largest_rank(model: TrueModel) -> int | None:

@@ -33,6 +33,7 @@ from scripts.make_vthr import make_vthr
 from scripts.make_wild import make_wild
 from scripts.vthr.plan import SPLITS, VthrSize
 from scripts.wild.members import FULL
+from storage.errors import UsageError
 
 HELD_OUT_SEED = 1000
 HELD_OUT_FAMILIES = 12
@@ -61,7 +62,7 @@ def compare(sets: Mapping[str, Path]) -> Iterator[Compared]:
     """Recovers every set by both methods; wild sets come as one, after the splits."""
     wild = []
     for name, hub in sets.items():
-        split = split_of(name)
+        split = split_of(hub)
         print(f"{name}: modelkin, then the paper's method", file=sys.stderr, flush=True)
         truth, ours, paper = truth_of(hub), by_kin(hub), by_paper(hub, truth_of(hub))
         if split is None:
@@ -134,7 +135,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)  # small matrices are slower on several threads
-    compared = list(compare(read_sets(asked.data or held_out())))
+    try:
+        compared = list(compare(read_sets(asked.data or held_out())))
+    except UsageError as error:
+        parser.error(str(error))
     if asked.json:
         asked.json.write_text(json.dumps(document(compared), indent=2) + "\n", encoding="utf-8")
     lines = table(figure for one in compared for figure in one.figures)

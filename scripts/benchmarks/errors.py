@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from recovery.judgement import JudgedEdge
+from recovery.known_graph import TrueModel
+from recovery.tallies import WEIGHT_TOLERANCE, known_lora
 from scripts.benchmarks.figures import dtype_of
 from scripts.benchmarks.runs import Answer
 
@@ -15,7 +18,7 @@ NOTES = (
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A wrong edge, a true one that was not found, or a right one of the wrong relation."""
+    """A child whose edges are not all right and found, or whose relation, rank or weights are wrong."""
 
     what: str
     family: str
@@ -34,20 +37,29 @@ class Mistake:
 
 
 def mistakes(one: Answer) -> list[Mistake]:
-    """A mistake for every child whose edges are not all right and of the right relation; by family and child."""
-    return sorted(_mistakes(one), key=lambda wrong: (wrong.family, wrong.child))
-
-
-def _mistakes(one: Answer) -> Iterator[Mistake]:
+    """A mistake for every child whose edges, relations, rank or weights are not all right; by family and child."""
     verdicts: dict[str, set[str]] = {}
     for edge in one.edges:
-        if not edge.typed:
-            verdict = "relation wrong" if edge.right else "turned round" if edge.linked else "wrong parent"
+        for verdict in _verdicts(one, edge):
             verdicts.setdefault(edge.found.child, set()).add(verdict)
     for child in _not_found(one) - verdicts.keys():
         verdicts[child] = {"not found"}
-    for child, these in verdicts.items():
-        yield _mistake(one, child, ", ".join(sorted(these)))
+    wrong = [_mistake(one, child, ", ".join(sorted(these))) for child, these in verdicts.items()]
+    return sorted(wrong, key=lambda mistake: (mistake.family, mistake.child))
+
+
+def _verdicts(one: Answer, edge: JudgedEdge) -> Iterator[str]:
+    if not edge.right:
+        yield "turned round" if edge.linked else "wrong parent"
+    elif not edge.typed:
+        yield "relation wrong"
+    lora = known_lora(one.known, edge)
+    if lora is not None and lora[1] != edge.found.rank:
+        yield f"rank {edge.found.rank}"
+    truly = one.known.models.get(edge.pair[1])
+    if edge.typed and truly is not None and edge.pair[0] in truly.parents:
+        far = abs(truly.parents[edge.pair[0]] - edge.found.weight) > WEIGHT_TOLERANCE
+        yield from ["weight wrong"] if far else []
 
 
 def _not_found(one: Answer) -> set[str]:
@@ -63,27 +75,23 @@ def _not_found(one: Answer) -> set[str]:
 
 
 def _mistake(one: Answer, child: str, what: str) -> Mistake:
-    model = one.known.models.get(child)
-    said = [edge for edge in one.found.edges if edge.child == child]
-    found = "; ".join(
+    model = one.known.models.get(child, TrueModel())
+    true = [f"{parent} ({model.relation}, weight {weight:.2g})" for parent, weight in model.parents.items()]
+    found = [
         f"{edge.parent}{_siblings(one, edge.parent)} ({edge.relation}, {edge.confidence:.2f}, weight {edge.weight:.2g})"
-        for edge in said
-    )
-    details = model.details if model else {}
-    true = (
-        "; ".join(f"{parent} ({model.relation}, weight {weight:.2g})" for parent, weight in model.parents.items())
-        if model
-        else ""
-    )
+        for edge in one.found.edges
+        if edge.child == child
+    ]
+    told = model.details
     return Mistake(
         what=what,
-        family=(model and model.family) or "unknown",
-        architecture=(model and model.architecture) or "unknown",
+        family=model.family or "unknown",
+        architecture=model.architecture or "unknown",
         dtype=dtype_of(one, child),
-        child=child if model is None or model.present else f"{child} (left out)",
-        true=true or "root",
-        found=found or ("root" if child in one.found.trees else "not in the index"),
-        notes=", ".join(f"{key}={details[key]}" for key in NOTES if details.get(key) not in (None, False, "nothing")),
+        child=child if model.present else f"{child} (left out)",
+        true="; ".join(true) or "root",
+        found="; ".join(found) or ("root" if child in one.found.trees else "not in the index"),
+        notes=", ".join(f"{key}={told[key]}" for key in NOTES if told.get(key) not in (None, False, "nothing")),
     )
 
 

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from recovery.partitions import share
-from recovery.tallies import known_rank
+from recovery.tallies import known_lora
 from scripts.benchmarks.runs import Answer
 from scripts.vthr.plan import SPLITS
 
@@ -35,8 +36,12 @@ class Figure:
 
 
 def vthr_figures(split: str, ours: Answer, paper: Answer) -> Iterator[Figure]:
-    """Of one split: edges and direction right."""
+    """Of one split: edges and direction right, and what holds of every set."""
     yield Figure(f"VTHR {split}: edges and direction", ours.scores.edge_recall, paper.scores.edge_recall, target=0.99)
+    if ours.scores.ranks.of:
+        ranks = ours.scores.ranks
+        yield Figure(f"{split}: LoRA rank exact", ranks.share, paper.scores.ranks.share, target=0.98, of=ranks.of)
+    yield from _common_figures(split, ours)
 
 
 def wild_figures(ours: Answer, paper: Answer) -> Iterator[Figure]:
@@ -60,9 +65,15 @@ def wild_figures(ours: Answer, paper: Answer) -> Iterator[Figure]:
     for name, (field, target) in named.items():
         tally = getattr(mine, field)
         yield Figure(name, tally.share, getattr(theirs, field).share, target=target, of=tally.of)
-    yield Figure("wild: clusters, pairwise precision", mine.cluster_precision, target=0.999)
-    yield Figure("wild: clusters, pairwise recall", mine.cluster_recall, target=0.98)
-    yield Figure("wild: calibration error of confidence", mine.calibration.error, target=0.05, is_error=True)
+    yield from _common_figures("wild", ours)
+
+
+def _common_figures(label: str, ours: Answer) -> Iterator[Figure]:
+    """Clusters, which the paper's method is told, and confidence, which it has none of."""
+    mine = ours.scores
+    yield Figure(f"{label}: clusters, pairwise precision", mine.cluster_precision, target=0.999)
+    yield Figure(f"{label}: clusters, pairwise recall", mine.cluster_recall, target=0.98)
+    yield Figure(f"{label}: calibration error of confidence", mine.calibration.error, target=0.05, is_error=True)
 
 
 def compared_figures(label: str, ours: Answer, paper: Answer) -> Iterator[Figure]:
@@ -91,10 +102,8 @@ def _lead(mine: float | None, theirs: float | None) -> float | None:
 
 def _ranks(one: Answer, dtype: str) -> tuple[float | None, int]:
     """Of the linked LoRAs stored in `dtype` whose rank is known, those with that rank; and how many there are."""
-    rows = [(known_rank(one.known, edge), edge) for edge in one.edges if edge.linked]
-    right = [
-        rank == edge.found.rank for rank, edge in rows if rank is not None and dtype_of(one, edge.pair[1]) == dtype
-    ]
+    loras = [(known_lora(one.known, edge), edge.found.rank) for edge in one.edges]
+    right = [lora[1] == told for lora, told in loras if lora is not None and dtype_of(one, lora[0]) == dtype]
     return share(sum(right), len(right)), len(right)
 
 
@@ -128,6 +137,6 @@ def groups(one: Answer) -> dict[str, dict[str, dict[str, int]]]:
     return {kind: dict(sorted(rows.items())) for kind, rows in counts.items()}
 
 
-def split_of(name: str) -> str | None:
+def split_of(hub: Path) -> str | None:
     """The VTHR's split that a folder of this name is; None of a wild set."""
-    return next((split for split in SPLITS if name.rstrip("/").endswith(f"/{split}")), None)
+    return hub.name if hub.name in SPLITS else None
