@@ -51,7 +51,7 @@ def mistakes(one: Answer) -> list[Mistake]:
 def _verdicts(one: Answer, edge: JudgedEdge) -> Iterator[str]:
     if not edge.right:
         yield "turned round" if edge.linked else "wrong parent"
-    elif not edge.typed:
+    elif not edge.typed and edge.true_relation is not None:
         yield "relation wrong"
     lora = known_lora(one.known, edge)
     if lora is not None and lora[1] != edge.found.rank:

@@ -19,7 +19,7 @@ PARENTS = {"a/root": None, "a/one": "a/root", "a/two": "a/root", "a/leaf": "a/on
 
 
 def entry(parent: str | None) -> dict[str, object]:
-    return {"parents": {parent: 1.0}, "relation": "finetune"} if parent else {}
+    return {"parents": {parent: 1.0}} if parent else {}
 
 
 @pytest.fixture
@@ -47,7 +47,10 @@ def test_both_methods_are_run_and_told_side_by_side(hub: Path, tmp_path: Path, c
     assert "not in the index" in out
     document = json.loads((tmp_path / "all.json").read_text())["wild"]
     assert document["ours"]["edges_right"] == 4
-    assert document["groups"]["relation"]["finetune"] == {"edges": 4, "right": 4, "typed": 4}
+    assert document["groups"]["relation"] == {
+        "adapter": {"edges": 1, "right": 0, "typed": 0},
+        "unknown": {"edges": 4, "right": 4, "typed": 0},
+    }
     assert [mistake["child"] for mistake in document["mistakes"]] == ["a/adapter"]
 
 
