@@ -20,6 +20,7 @@ from storage.errors import UsageError
 from storage.types import (
     FLOAT_DTYPE_BYTES,
     UNIT_ROUNDOFF,
+    BoolArray,
     ClusterEvidence,
     ComparableTensor,
     FloatArray,
@@ -92,7 +93,9 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         by_layer.add(verdicts, layer)
     return ClusterEvidence(
         members=len(sources),
-        pairs=totals.evidence(pairs, copies.verdict(), weights=sum(layer.rows * layer.cols for layer in layers)),
+        pairs=totals.evidence(
+            pairs, copies.verdict(), by_layer.adapted(), weights=sum(layer.rows * layer.cols for layer in layers)
+        ),
         moments=_weight_moments(layers, moments),
         bytes_read=sum(_stored_bytes(source, layers) for source in sources),
         layers=by_layer.evidence(),
@@ -138,11 +141,10 @@ class _PairTotals:
     changed: FloatArray
     step_cost: FloatArray
     direction: FloatArray
-    high_rank: FloatArray  # count of layers that differ by half of their full rank or more
 
     @classmethod
     def empty(cls, pairs: int) -> "_PairTotals":
-        return cls(*(np.zeros(pairs) for _ in range(10)))
+        return cls(*(np.zeros(pairs) for _ in range(9)))
 
     def add(self, verdicts: Sequence[LayerVerdict], layer: ComparableTensor) -> None:
         """Adds one layer, whose verdicts come in the order of the pairs.
@@ -154,18 +156,13 @@ class _PairTotals:
         for name in (*summed, "step_cost", "direction") if layer.in_key else summed:
             total = getattr(self, name)
             total += joined(verdicts, name)
-        full_rank = min(layer.rows, layer.cols)
         ranks = joined(verdicts, "rank")
         np.maximum(self.l_ft, joined(verdicts, "l_ft"), out=self.l_ft)
         np.maximum(self.l_lora, ranks, out=self.l_lora)
         np.add(self.l_lora_sum, ranks, out=self.l_lora_sum)
-        np.add(self.high_rank, 2 * ranks >= full_rank, out=self.high_rank)
 
-    def evidence(self, pairs: Pairs, copies: CopyVerdict, *, weights: int) -> PairEvidence:
-        """The evidence once all layers, of `weights` together, have been added.
-
-        A change that rounding could have made (rank 0 throughout) is no low rank: nothing was seen of its shape.
-        """
+    def evidence(self, pairs: Pairs, copies: CopyVerdict, low_rank: BoolArray, *, weights: int) -> PairEvidence:
+        """The evidence once all layers, of `weights` together, have been added."""
         return PairEvidence(
             left=pairs.left,
             right=pairs.right,
@@ -176,7 +173,7 @@ class _PairTotals:
             l2_squared=self.l2_squared,
             norm_squared=self.norm_squared,
             changed_share=self.changed / weights,
-            low_rank=(self.l_lora > 0) & (self.high_rank == 0),
+            low_rank=low_rank,
             step_cost=self.step_cost,
             direction=self.direction,
             identical=self.changed == 0,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from recovery.adapted import adapted
 from recovery.layer_evidence import LayerVerdict
 from storage.types import BoolArray, ComparableTensor, FloatArray, LayerDistances, LayerEvidence, WeightArray
 
@@ -23,8 +24,10 @@ class LayerRecord:
     direction: WeightArray  # (pairs, parts)
     square: BoolArray  # (layers,)
     weights: FloatArray  # (layers,) of a member
+    sides: tuple[int, ...]  # (layers,) the smaller one
     keeps_distances: bool
     ranks: list[np.ndarray] = field(default_factory=list)  # (pairs,) int16 for each layer seen
+    touched: list[BoolArray] = field(default_factory=list)  # (pairs,) for each layer seen
     distances: list[list[WeightArray]] = field(default_factory=list)  # largest, smallest, square of each layer seen
 
     @classmethod
@@ -41,12 +44,14 @@ class LayerRecord:
             direction=empty.copy(),
             square=np.array([layer.rows == layer.cols for layer in layers]),
             weights=np.array([layer.rows * layer.cols for layer in layers], dtype=np.float64),
+            sides=tuple(min(layer.rows, layer.cols) for layer in layers),
             keeps_distances=keeps_distances,
         )
 
     def add(self, verdicts: Sequence[LayerVerdict], layer: ComparableTensor) -> None:
         """Notes one layer, whose verdicts come in the order of the pairs."""
         self.ranks.append(np.minimum(joined(verdicts, "rank"), LARGEST_RANK).astype(np.int16))
+        self.touched.append(joined(verdicts, "changed") > 0)
         if self.keeps_distances:
             columns = ("largest", "smallest", "l2_squared")
             self.distances.append([joined(verdicts, name).astype(np.float32) for name in columns])
@@ -54,10 +59,14 @@ class LayerRecord:
             self.step_cost[:, self.part[layer.name]] += joined(verdicts, "step_cost").astype(np.float32)
             self.direction[:, self.part[layer.name]] += joined(verdicts, "direction").astype(np.float32)
 
+    def adapted(self) -> BoolArray:
+        """(pairs,) whether the difference is that of a merged adapter, once all layers have been added."""
+        return adapted(np.stack(self.ranks, axis=1), np.stack(self.touched, axis=1), self.sides)
+
     def evidence(self) -> LayerEvidence:
         """Once all layers have been added."""
-        ranks = np.stack(self.ranks, axis=1)
-        return LayerEvidence(self.names, ranks, self.step_cost, self.direction, self._distances())
+        ranks, touched = np.stack(self.ranks, axis=1), np.stack(self.touched, axis=1)
+        return LayerEvidence(self.names, ranks, touched, self.step_cost, self.direction, self._distances())
 
     def _distances(self) -> LayerDistances | None:
         if not self.keeps_distances:

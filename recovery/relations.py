@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from recovery.adapted import adapter_rank, module_of
 from storage.types import COPY_KINDS, ClusterEvidence, PairEvidence, Relation
 
 COPIES: Mapping[int, Relation] = {COPY_KINDS.index(kind): kind for kind in ("cast", "pruned", "quantized")}
@@ -12,20 +13,43 @@ GROUPS = {0: "row", -1: "tensor", -2: "column"}
 """What a scale of a quantised copy spans, where it is no fixed number of weights."""
 
 
-def relation_of(pairs: PairEvidence, parent: int, row: int) -> Relation | None:
+CONTINUED_STEP = 0.25
+"""Length of a step, as a share of the parent's weights, from which it is pre-training that went on."""
+
+
+def relation_of(evidence: ClusterEvidence, parent: int, row: int) -> Relation | None:
     """What kind of step `row` of the pairs shows; None where there is no `parent` (-1).
 
-    A parent whose pair was not compared (row -1) was found by passage: an ordinary step.
+    A parent whose pair was not compared (row -1) was found by passage: an ordinary step. Pre-training that goes on is
+    told by its length alone: it changes all layers, by a quarter of the parent's weights or more, and adds to them. The
+    kurtosis that the paper tells it by grew as often in fine-tuning (docs/research/direction.md).
     """
     if parent < 0:
         return None
     if row < 0:
         return "finetune"
+    pairs = evidence.pairs
     if pairs.identical[row]:
         return "duplicate"
     if pairs.copy[row] != 0:
         return COPIES[int(pairs.copy_kind[row])]
-    return "lora" if pairs.low_rank[row] else "finetune"
+    if pairs.low_rank[row]:
+        return "lora"
+    return "pretrain" if _continued(evidence, parent, row) else "finetune"
+
+
+def _continued(evidence: ClusterEvidence, parent: int, row: int) -> bool:
+    pairs, layers = evidence.pairs, evidence.layers
+    if layers is None or not layers.touched[row].all():
+        return False
+    child = int(pairs.left[row] + pairs.right[row]) - parent
+    before, after = (_squared_norm(evidence, member) for member in (parent, child))
+    return bool(pairs.l2_squared[row] >= CONTINUED_STEP**2 * before and after >= before)
+
+
+def _squared_norm(evidence: ClusterEvidence, member: int) -> float:
+    moments = evidence.moments
+    return float((moments.count[member] * (moments.variance[member] + moments.mean[member] ** 2)).sum())
 
 
 def details_of(evidence: ClusterEvidence, row: int) -> Mapping[str, object]:
@@ -61,18 +85,12 @@ def _step_details(evidence: ClusterEvidence, row: int) -> dict[str, object]:
     details: dict[str, object] = {"step": float(np.sqrt(pairs.l2_squared[row] / max(pairs.norm_squared[row], 1e-300)))}
     if evidence.layers is None:
         return details
-    ranks = dict(zip(evidence.layers.names, evidence.layers.rank[row].tolist(), strict=True))
-    touched = {name: rank for name, rank in ranks.items() if rank > 0}
-    details["untouched_layers"] = len(ranks) - len(touched)
+    layers = evidence.layers
+    touched = {layers.names[i]: int(layers.rank[row, i]) for i in np.flatnonzero(layers.touched[row])}
+    details["untouched_layers"] = len(layers.names) - len(touched)
     if pairs.low_rank[row]:
-        details["rank"] = max(touched.values())
+        details["rank"] = adapter_rank(list(touched.values()), [module_of(name) for name in touched])
         details["modules"] = sorted({module_of(name) for name in touched})
         if len(set(touched.values())) > 1:
             details["ranks"] = touched
     return details
-
-
-def module_of(layer: str) -> str:
-    """The kind of module a layer belongs to: its name's last word that is no number and not just "weight"."""
-    words = [word for word in layer.split(".") if not word.isdigit() and word not in {"weight", "base_layer"}]
-    return words[-1] if words else layer

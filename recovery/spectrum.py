@@ -12,6 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+ROUNDING = 2 * math.log(2) / 9
+"""Variance of a rounding error, over unit roundoff squared times the weight squared.
+
+The error is uniform within a unit in the last place, 2 roundoff 2**e for weights from 2**e to 2**(e+1): its variance is
+roundoff**2 4**e / 3; where magnitudes are spread evenly over the octaves, 4**e is the weight squared times 2 log(2) / 3.
+"""
+EDGE_DEVIATIONS = 5.0
+"""Standard deviations of the largest squared singular value of noise (Johnstone 2001) that are left above its edge."""
 SMALLEST_VARIANCE = 2.0**-252  # the square of float32's smallest normal number: where whole layers are zero
 
 
@@ -64,21 +72,26 @@ class RoundingProfile:
     across: Tensor  # (members, length) summed across the sampled lines
 
     def noise(self, left: Tensor, right: Tensor) -> Noise:
-        """Of the difference between members `left` and `right`: that of the more coarsely stored one.
+        """Of the difference between members `left` and `right`.
 
-        A child starts from its parent as it is stored, so only the child's own rounding is noise; it is seldom stored
-        more finely than its parent. Adding both would make two models of one coarse format dearer to link than a fine
-        and a coarse one, and tie a half-precision model's children to the full-precision original.
+        The variance is that of the more coarsely stored one. A child starts from its parent as it is stored, so only
+        the child's own rounding is noise; it is seldom stored more finely than its parent. Adding both would make two
+        models of one coarse format dearer to link than a fine and a coarse one, and tie a half-precision model's
+        children to the full-precision original. The edge allows for both: a child may have been made from its parent
+        before that was rounded, and noise counted as rank would hide that it is low.
 
         A matrix of independent entries has no singular value above the root of its largest row's variance plus the
         root of its largest column's (Bandeira and van Handel 2016, up to terms that vanish with size); with equal
         variances this is noise_std * (sqrt(rows) + sqrt(cols)). Rounding is relative, so one column of outliers
         carries most of it, which the mean alone would take for a rank.
         """
-        line = torch.maximum(self.line[left], self.line[right]).amax(1)
-        across = torch.maximum(self.across[left], self.across[right]).amax(1)
+        line = (self.line[left] + self.line[right]).amax(1)
+        across = (self.across[left] + self.across[right]).amax(1)
         variance = torch.maximum(self.mean[left], self.mean[right]).clamp_min(SMALLEST_VARIANCE)
-        return Noise(variance, (line.sqrt() + across.sqrt()) ** 2)
+        lines, length = self.line.shape[1] ** 0.5, self.across.shape[1] ** 0.5
+        deviation = (1 / lines + 1 / length) ** (1 / 3) / (lines + length)
+        edge = ROUNDING * (line.sqrt() + across.sqrt()) ** 2
+        return Noise(variance, edge * (1 + EDGE_DEVIATIONS * deviation))
 
 
 def rounding_profile(

@@ -162,7 +162,7 @@ def _plain_graph(
         root=int(np.flatnonzero(parent < 0)[0]),
         parent=parent,
         pair=pair,
-        relation=tuple(relation_of(evidence.pairs, *edge) for edge in edges),
+        relation=tuple(relation_of(evidence, *edge) for edge in edges),
         weight=np.ones(nodes),
         confidence=confidence,
         support=np.full(nodes, np.nan),

@@ -215,7 +215,7 @@ class PairEvidence:
     l2_squared: FloatArray  # (pairs,) sum of (u - v)^2
     norm_squared: FloatArray  # (pairs,) sum of u^2 and v^2, halved: the scale of l2_squared
     changed_share: FloatArray  # (pairs,) share of entries where u != v
-    low_rank: BoolArray  # (pairs,) every changed layer differs by less than half of its full rank
+    low_rank: BoolArray  # (pairs,) the changed layers differ by one small rank, as adapters leave it
     step_cost: FloatArray  # (pairs,) negative log-likelihood of one training step, symmetric; layers of the key
     direction: FloatArray  # (pairs,) slopes of rows plus slopes of columns, nats; layers of the key
     copy: IndexArray  # (pairs,) int64: 1 right is a derived copy of left, -1 left of right, 0 neither; certain
@@ -262,6 +262,7 @@ class LayerEvidence:
 
     names: tuple[str, ...]  # all compared layers
     rank: npt.NDArray[np.int16]  # (pairs, layers) int16: rank of the difference above rounding noise, at most 32,767
+    touched: BoolArray  # (pairs, layers) whether any weight differs
     step_cost: WeightArray  # (pairs, parts) float32, layers of the key
     direction: WeightArray  # (pairs, parts) float32, layers of the key
     distances: LayerDistances | None = None  # where asked for

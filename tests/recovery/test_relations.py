@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from recovery.evidence import gather
-from recovery.relations import details_of, module_of, relation_of
+from recovery.adapted import module_of
+from recovery.relations import details_of, relation_of
 from recovery.settings import EvidenceSettings
 from storage.types import ClusterEvidence
 from tests.support.memory_source import MemorySource, all_pairs
@@ -27,7 +28,7 @@ def evidence_of(root: Weights, child: Weights, dtype: str = "F32") -> ClusterEvi
 
 def test_an_adapter_is_told_by_rank_and_modules(root: Weights):
     evidence = evidence_of(root, adapt(root, domain(0, 1), seed=1, rank=3))
-    assert relation_of(evidence.pairs, 0, 0) == "lora"
+    assert relation_of(evidence, 0, 0) == "lora"
     details = details_of(evidence, 0)
     assert details["rank"] == 3
     assert details["modules"] == ["mix", "up"]
@@ -38,7 +39,7 @@ def test_an_adapter_is_told_by_rank_and_modules(root: Weights):
 def test_a_fine_tune_is_told_by_the_size_of_its_step(root: Weights):
     child = fine_tune(root, domain(0, 1), seed=1)
     evidence = evidence_of(root, child)
-    assert relation_of(evidence.pairs, 0, 0) == "finetune"
+    assert relation_of(evidence, 0, 0) == "finetune"
     layers = [name for name in root if min(root[name].shape) >= 16]
     squares = [sum(((model[n].astype(float)) ** 2).sum() for n in layers) for model in (root, child)]
     step = sum(((child[n].astype(float) - root[n]) ** 2).sum() for n in layers)
@@ -47,12 +48,12 @@ def test_a_fine_tune_is_told_by_the_size_of_its_step(root: Weights):
 
 def test_copies_are_told_by_their_format(root: Weights):
     cast = evidence_of(root, rounded(root, torch.bfloat16), "BF16")
-    assert relation_of(cast.pairs, 0, 0) == "cast"
+    assert relation_of(cast, 0, 0) == "cast"
     assert details_of(cast, 0) == {"agreement": 1.0, "bits": 16}
     pruned = evidence_of(
         root, {n: np.where(np.abs(w) < np.median(np.abs(w)), np.float32(0), w) for n, w in root.items()}
     )
-    assert relation_of(pruned.pairs, 0, 0) == "pruned"
+    assert relation_of(pruned, 0, 0) == "pruned"
     assert details_of(pruned, 0)["sparsity"] == pytest.approx(0.5, abs=0.01)
     assert "pattern" not in details_of(pruned, 0)
 
@@ -75,15 +76,15 @@ def test_a_quantised_copy_tells_bits_and_group(root: Weights):
         return (np.round(weight / scale) * scale).astype(np.float32)
 
     evidence = evidence_of(root, {n: int8(w) for n, w in root.items()})
-    assert relation_of(evidence.pairs, 0, 0) == "quantized"
+    assert relation_of(evidence, 0, 0) == "quantized"
     assert (details_of(evidence, 0)["bits"], details_of(evidence, 0)["group"]) == (8, "row")
 
 
 def test_equal_weights_are_duplicates_and_a_root_has_no_relation(root: Weights):
     evidence = evidence_of(root, root)
-    assert relation_of(evidence.pairs, 0, 0) == "duplicate"
-    assert relation_of(evidence.pairs, -1, -1) is None
-    assert relation_of(evidence.pairs, 0, -1) == "finetune"
+    assert relation_of(evidence, 0, 0) == "duplicate"
+    assert relation_of(evidence, -1, -1) is None
+    assert relation_of(evidence, 0, -1) == "finetune"
     assert details_of(evidence, 0) == {}
     assert details_of(evidence, -1) == {}
 

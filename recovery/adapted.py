@@ -1,0 +1,74 @@
+"""Which steps are merged low-rank adapters: the same small rank, layer after layer.
+
+An adapter (Hu et al. 2021) gives every module it changes the same rank, seldom two ranks by the kind of module. The
+difference that short training leaves above rounding is of low rank as well, but where its decaying spectrum crosses the
+noise is another place in every layer. So the rank that most changed layers have tells the two apart: it is shared by
+half of them. Where rounding hides the weakest directions of some layers, a quarter has it, and hardly any exceeds it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from storage.types import BoolArray
+
+LEAST_SHARE = 0.5
+"""Of the changed layers, that have the commonest rank."""
+LEAST_HIDDEN_SHARE, MOST_ABOVE = 0.25, 0.1
+"""The same where the ranks of others are lower, and how many may be higher."""
+LEAST_LAYERS = 8
+"""Changed layers of which a quarter says something."""
+
+Ranks = npt.NDArray[np.int16]
+
+
+def adapted(ranks: Ranks, touched: BoolArray, sides: Sequence[int]) -> BoolArray:
+    """(pairs,) whether the differences are those of an adapter.
+
+    `ranks` (pairs, layers) int16, `touched` (pairs, layers) whether any weight differs, `sides` the smaller side of each
+    layer. What an adapter leaves alone it leaves bit for bit, so a layer that changed within rounding speaks against one.
+    A layer too small for the rank counts as having it where it is full.
+    """
+    common, side = most_common(ranks)[:, None], np.array(sides)
+    agreeing = touched & ((ranks == common) | ((ranks >= side) & (side <= common)))
+    count = np.maximum(touched.sum(1), 1)
+    share, above = agreeing.sum(1) / count, (ranks > common).sum(1) / count
+    widest = np.where(touched, side, 0).max(1, initial=0)
+    low = (common[:, 0] > 0) & (2 * common[:, 0] <= widest)
+    hidden = (share >= LEAST_HIDDEN_SHARE) & (above <= MOST_ABOVE) & (count >= LEAST_LAYERS)
+    found: BoolArray = low & ((share >= LEAST_SHARE) | hidden)
+    return found
+
+
+def most_common(ranks: Ranks) -> npt.NDArray[np.int64]:
+    """(pairs,) the rank above 0 that most of the layers have, the larger of two; 0 where all of `ranks` are 0."""
+    ordered = np.sort(ranks, axis=1)
+    place = np.arange(ordered.shape[1])
+    starts = np.ones(ordered.shape, dtype=np.bool_)
+    starts[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    run = place - np.maximum.accumulate(np.where(starts, place, 0), axis=1) + 1
+    run[ordered == 0] = 0
+    last = ordered.shape[1] - 1 - run[:, ::-1].argmax(1)
+    common: npt.NDArray[np.int64] = ordered[np.arange(len(ordered)), last].astype(np.int64)
+    return common
+
+
+def adapter_rank(ranks: Sequence[int], kinds: Sequence[str]) -> int:
+    """The rank of an adapter whose changed layers have these ranks.
+
+    The largest of the kinds' where all layers of a kind agree, as where an adapter's configuration names ranks by kind;
+    otherwise the commonest.
+    """
+    of_kind: dict[str, set[int]] = {}
+    for kind, rank in zip(kinds, ranks, strict=True):
+        of_kind.setdefault(kind, set()).add(rank)
+    if all(len(found) == 1 for found in of_kind.values()):
+        return max(ranks)
+    return int(most_common(np.array([ranks], dtype=np.int16))[0])
+
+
+def module_of(layer: str) -> str:
+    """The kind of module a layer belongs to: its name's last word that is no number and not just "weight"."""
+    words = [word for word in layer.split(".") if not word.isdigit() and word not in {"weight", "base_layer"}]
+    return words[-1] if words else layer
