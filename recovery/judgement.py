@@ -122,7 +122,7 @@ def judged_edges(known: KnownGraph, found: FoundGraph) -> list[JudgedEdge]:
     judge = Judge(known, found)
     within = {name for name, model in known.models.items() if model.present} | _ghosts_above(known, found)
     listed = sorted(found.edges, key=lambda edge: (-edge.confidence, edge.child, edge.parent))
-    judged = [judge.judge(edge) for edge in listed if edge.child in within | known.unknown]
+    judged = [judge.judge(edge) for edge in listed if edge.child in within or edge.child in known.unknown]
     return [edge for edge in judged if edge.found.child in within or edge.linked]
 
 

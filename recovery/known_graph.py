@@ -85,13 +85,17 @@ def _contracted(truth: Truth) -> dict[str, TrueModel]:
     except CycleError as error:
         raise ValueError(f"{' -> '.join(error.args[1])}: a model cannot be its own ancestor") from error
     models = dict(truth)
-    for name in reversed(downwards):
-        if name not in models or models[name].present:
-            continue
-        children = [child for child, model in models.items() if name in model.parents]
-        if len(children) < 2:  # noqa: PLR2004 - siblings are what shows that a parent is missing
+    children: dict[str, set[str]] = {}
+    for name in reversed(downwards):  # whoever comes has its children settled
+        below = children.get(name, set())
+        if name in models and not models[name].present and len(below) < 2:  # noqa: PLR2004 - siblings show a parent
             gone = models.pop(name)
-            models |= {child: _passed_over(models[child], name, gone) for child in children}
+            models |= {child: _passed_over(models[child], name, gone) for child in below}
+            for parent in gone.parents:
+                children.setdefault(parent, set()).update(below)
+        elif name in models:
+            for parent in models[name].parents:
+                children.setdefault(parent, set()).add(name)
     return models
 
 
