@@ -6,7 +6,7 @@ import numpy as np
 
 from recovery.ghosts import Ghost, find_ghosts
 from recovery.links import Links, bounded_nats
-from recovery.placement import Placing, Rivals, place, rival_parents
+from recovery.placement import Placing, Rivals, lifted, place, rival_parents
 from recovery.rooting import Rooting, UndirectedTree, root_tree
 from recovery.support import edge_support
 from recovery.topology import minimum_spanning_tree
@@ -49,8 +49,8 @@ def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_n
         copied=_certain_children(links, rooting, links.copied),
         made_of=links.made_of,
     )
-    placed, _ = place(rooting.parent, placing)
-    tree, rows = _tree_of(links, placed, forward)
+    placed, _ = place(lifted(rooting.parent, placing), placing)
+    tree, rows = _tree_of(links, lifted(placed, placing), forward)
     rooting = root_tree(tree)
     rivals = rival_parents(rooting.parent, placing)
     history = _history(rooting, np.append(rows, -1)[rooting.edge], rivals, _support(links, rooting, clip_nats))

@@ -7,6 +7,7 @@ import numpy as np
 
 from recovery.duplicates import DistinctWeights
 from recovery.links import Links
+from recovery.merge_kinds import SMALLEST_SHARE
 from recovery.merges import Merge
 from storage.types import MergeParents, ModelGraph, PairEvidence
 
@@ -38,18 +39,33 @@ def entered(graph: ModelGraph, distinct: DistinctWeights, merges: Sequence[Merge
     weight, above = graph.weight.copy(), {child: {up} for child, up in enumerate(graph.parent.tolist())}
     further: list[tuple[int, int, int, float, float]] = []
     for merge in merges:
-        child = int(distinct.members[merge.child])
-        shares = {int(distinct.members[u]): share for u, share in zip(merge.parents, merge.shares, strict=True)}
+        child, shares, method = _in_members(merge, distinct, above)
         heaviest = int(graph.parent[child])
         if heaviest not in shares:
             continue
-        relation[child], weight[child], details[child] = "merge", shares.pop(heaviest), _details_of(merge)
+        relation[child], weight[child], details[child] = "merge", shares.pop(heaviest), _details_of(merge, method)
         for u, share in shares.items():
             if child not in _ancestors(u, above):
                 above[child].add(u)
                 row = rows.get((min(u, child), max(u, child)), -1)
                 further.append((child, u, row, share, float(graph.confidence[child])))
     return replace(graph, relation=tuple(relation), details=tuple(details), weight=weight, further=_table(further))
+
+
+def _in_members(
+    merge: Merge, distinct: DistinctWeights, above: Mapping[int, Collection[int]]
+) -> tuple[int, dict[int, float], str]:
+    """Child, shares of the parents, and method, in members.
+
+    v = b + x (a - b) + y (c - b) is a mean of three as well. It is task arithmetic on b where b is above both others,
+    and otherwise a linear merge of all three, if b has a part in it.
+    """
+    child, *parents, base = (int(distinct.members[node]) for node in (merge.child, *merge.parents, merge.base))
+    shares, rest = dict(zip(parents, merge.shares, strict=True)), 1 - sum(merge.shares)
+    is_mean = merge.method == "task_arithmetic" and rest >= SMALLEST_SHARE
+    if is_mean and not all(base in _ancestors(parent, above) for parent in parents):
+        return child, {**shares, base: rest}, "linear"
+    return child, shares, merge.method
 
 
 def _ancestors(node: int, above: Mapping[int, Collection[int]]) -> set[int]:
@@ -61,11 +77,11 @@ def _ancestors(node: int, above: Mapping[int, Collection[int]]) -> set[int]:
     return found
 
 
-def _details_of(merge: Merge) -> dict[str, object]:
+def _details_of(merge: Merge, method: str) -> dict[str, object]:
     """Method and number of parents, and the shares of every layer where they are not the same in all."""
-    details: dict[str, object] = {"method": merge.method, "parents": len(merge.parents)}
+    details: dict[str, object] = {"method": method, "parents": len(merge.parents) + (method != merge.method)}
     told = merge.layer_shares[np.isfinite(merge.layer_shares).all(1)]
-    if len(told) and np.ptp(told, axis=0).max() > DIFFERENT_SHARES:
+    if method == merge.method and len(told) and np.ptp(told, axis=0).max() > DIFFERENT_SHARES:
         details["layer_shares"] = merge.layer_shares[:MOST_LAYERS].round(SHARE_DIGITS).tolist()
     return details
 

@@ -70,7 +70,7 @@ def find_merges(
     probes = [Probe.of(layers[i], roundoff) for i in probed]
     sums = [_judged(layers, members, roundoff, allowed) for members in relations(probes, allowed)]
     found = [merge for merge in sums if merge is not None]
-    found += [_patched(layers, patchwork) for patchwork in patchworks(layers, allowed)]
+    found += [_patched(layers, patchwork) for patchwork in patchworks(layers, roundoff, allowed)]
     found.sort(key=lambda merge: (len(merge.parents) + (merge.base >= 0), merge.residual))
     return _acyclic([*found, *_task_merges(layers, roundoff, allowed, {merge.child for merge in found})])
 

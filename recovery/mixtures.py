@@ -36,6 +36,9 @@ FEWER_ARE_BETTER = 1.2
 RIDGE = 1e-11
 """Of the size of a column, far below float32's rounding: keeps exact relations finite."""
 TINY = 1e-300
+SMALLEST_UNITS = {2.0**-11: 2.0**-24, 2.0**-4: 2.0**-9, 2.0**-3: 2.0**-16}
+"""Spacing of the smallest numbers of F16, F8_E4M3 and F8_E5M2, by unit roundoff: below their normal range numbers keep
+it. The wider formats' lies below any weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ def rounding(weights: Tensor, roundoff: Tensor) -> Tensor:
 def as_stored(weights: Tensor, roundoff: float) -> Tensor:
     """`weights` (float64) rounded to the nearest number of a format of this unit roundoff."""
     unit = torch.ldexp(torch.full_like(weights, 2 * roundoff), torch.frexp(weights).exponent - 1)
-    unit = torch.where(weights == 0, 1.0, unit)
+    unit = torch.where(weights == 0, 1.0, unit).clamp_min(SMALLEST_UNITS.get(roundoff, 0.0))
     return torch.round(weights / unit) * unit
 
 

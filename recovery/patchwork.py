@@ -1,6 +1,6 @@
 """Models put together from whole layers of others.
 
-Every layer of such a model is bit for bit a layer of one of its parents. A child that trained some layers only, with a
+Every layer of such a model is bit for bit a layer of one of its parents, as stored in its own format. A child that trained some layers only, with a
 child of its own that trained others, looks alike, so the parents must differ from each other in every layer.
 """
 
@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from storage.types import BoolArray, IndexArray
+from recovery.mixtures import as_stored
+from storage.types import BoolArray, FloatArray, IndexArray
 
 MOST_PARENTS = 3
 MOST_DONORS = 24
@@ -28,11 +29,20 @@ class Patchwork:
     taken: IndexArray  # (layers,)
 
 
-def patchworks(layers: Sequence[Tensor], allowed: BoolArray) -> list[Patchwork]:
-    """Of all members of `layers` (members, weights); `allowed` (members, members): who may be a parent of the row."""
-    codes = np.stack([torch.unique(layer, dim=0, return_inverse=True)[1].numpy() for layer in layers])
-    found = (_patchwork(codes, child, np.flatnonzero(allowed[child])) for child in range(codes.shape[1]))
-    return [patchwork for patchwork in found if patchwork is not None]
+def patchworks(layers: Sequence[Tensor], roundoff: FloatArray, allowed: BoolArray) -> list[Patchwork]:
+    """Of all members of `layers` (members, weights); `allowed` (members, members): who may be a parent of the row.
+
+    Layers are compared as they are stored in the child's format, whose unit roundoff `roundoff` (members,) gives.
+    """
+    found = []
+    for half_unit in sorted(set(roundoff.tolist())):
+        stored = (as_stored(layer.double(), half_unit) for layer in layers)
+        codes = np.stack([torch.unique(layer, dim=0, return_inverse=True)[1].numpy() for layer in stored])
+        found += [
+            _patchwork(codes, child, np.flatnonzero(allowed[child]))
+            for child in np.flatnonzero(roundoff == half_unit).tolist()
+        ]
+    return sorted((one for one in found if one is not None), key=lambda one: one.child)
 
 
 def _patchwork(codes: IndexArray, child: int, kin: IndexArray) -> Patchwork | None:

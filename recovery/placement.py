@@ -54,6 +54,25 @@ def place(parent: IndexArray, placing: Placing) -> tuple[IndexArray, Rivals]:
     return parent, rival_parents(parent, placing)
 
 
+def lifted(parent: IndexArray, placing: Placing) -> IndexArray:
+    """The tree with no merge above a model that it was made of: each such goes under its nearest kin elsewhere."""
+    parent = parent.copy()
+    for merge, sources in placing.made_of.items():
+        for node in sorted(sources):
+            if node >= 0 and merge in _line(node, parent):
+                elsewhere = (other for other in placing.nearest[node] if not {node, merge} & {*_line(other, parent)})
+                parent[node] = next(elsewhere, parent[merge])
+    return parent
+
+
+def _line(node: int, parent: IndexArray) -> list[int]:
+    """A node and its ancestors, upwards."""
+    line = [node]
+    while parent[line[-1]] >= 0:
+        line.append(int(parent[line[-1]]))
+    return line
+
+
 def _move(parent: IndexArray, rivals: Rivals, settled: BoolArray) -> list[int]:
     """Moves in place, the most decisive first; a move that an earlier one changed the ground of waits."""
     touched: set[int] = set()
@@ -72,8 +91,7 @@ def _move(parent: IndexArray, rivals: Rivals, settled: BoolArray) -> list[int]:
 def rival_parents(parent: IndexArray, placing: Placing) -> Rivals:
     """The likelier of grandparent and nearest sibling as parent of each node that is not fixed."""
     best = Rivals(np.full(len(parent), -1, dtype=np.int64), np.full(len(parent), -np.inf))
-    for through, (below, beside) in _questions(parent, placing).items():
-        origin = int(parent[through])
+    for (origin, through), (below, beside) in _questions(parent, placing).items():
         copied = bool(placing.copied[through])
         nats = passage_nats(placing.sample, origin, through, [*below, *beside], copied=copied)
         _note(best, below, origin, nats=-nats[: len(below)])
@@ -81,16 +99,25 @@ def rival_parents(parent: IndexArray, placing: Placing) -> Rivals:
     return best
 
 
-def _questions(parent: IndexArray, placing: Placing) -> dict[int, tuple[list[int], list[int]]]:
-    """By inner node: its children, and siblings it is the nearest sibling of, that may have to be told apart."""
-    asked: dict[int, tuple[list[int], list[int]]] = {}
+def _questions(parent: IndexArray, placing: Placing) -> dict[tuple[int, int], tuple[list[int], list[int]]]:
+    """By inner node and who is above it: its children, and siblings whose nearest it is, that may have to be moved."""
+    asked: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
     for node in np.flatnonzero((parent >= 0) & ~placing.fixed).tolist():
         above = int(parent[node])
         if parent[above] >= 0:
-            asked.setdefault(above, ([], []))[0].append(node)
+            origin = _origin(node, above, parent, placing)
+            asked.setdefault((origin, above), ([], []))[0].append(node)
         for beside in _beside(node, parent, placing):
-            asked.setdefault(beside, ([], []))[1].append(node)
+            asked.setdefault((above, beside), ([], []))[1].append(node)
     return asked
+
+
+def _origin(node: int, above: int, parent: IndexArray, placing: Placing) -> int:
+    """The grandparent, or who is above it where it is a merge of `node`."""
+    origin = int(parent[above])
+    while node in placing.made_of.get(origin, ()) and parent[origin] >= 0:
+        origin = int(parent[origin])
+    return origin
 
 
 def _beside(node: int, parent: IndexArray, placing: Placing) -> list[int]:

@@ -8,6 +8,7 @@ import torch
 
 from recovery.evidence import gather
 from recovery.merges import Merge, find_merges
+from recovery.mixtures import as_stored
 from recovery.settings import EvidenceSettings
 from recovery.tree import recover_kin
 from storage.types import UNIT_ROUNDOFF
@@ -249,3 +250,30 @@ def test_shares_that_differ_by_layer_are_told_in_the_graph(family: list[Weights]
     told = np.array(graph.details[5]["layer_shares"])
     assert told.shape[1] == 2
     assert sorted({round(float(share), 1) for share in told[:, 0]}) in ([0.2, 0.7], [0.3, 0.8])
+
+
+@pytest.mark.parametrize("dtype", ["F16", "BF16"])
+def test_layers_taken_in_half_precision_from_full_precision_models_are_known(family: list[Weights], dtype: str):
+    tiny = {name: np.where(np.abs(w) < 1e-3, w * 1e-3, w).astype(np.float32) for name, w in family[B].items()}
+    (made,) = stored([layerwise([tiny, family[C]], [0, 0, 1])], dtype)
+    (found,) = merges_among([family[ROOT], tiny, family[C], made], ["F32"] * 3 + [dtype])
+    assert (found.child, found.method, set(found.parents)) == (3, "layers", {1, 2})
+
+
+def test_a_mean_of_three_of_a_line_is_no_task_arithmetic(family: list[Weights]):
+    models = [family[ROOT], family[A], family[GRANDCHILD], family[B]]
+    models.append(linear([models[0], models[1], models[2]], [0.35, 0.31, 0.34]))
+    graph = recover_kin(gather([MemorySource(model) for model in models], all_pairs(5), EvidenceSettings()))
+    shares = {int(graph.parent[4]): float(graph.weight[4])}
+    shares |= dict(zip(graph.further.parent.tolist(), graph.further.weight.tolist(), strict=True))
+    assert shares == pytest.approx({0: 0.35, 1: 0.31, 2: 0.34}, abs=0.02)
+    assert graph.details[4] == {"method": "linear", "parents": 3}
+
+
+@pytest.mark.parametrize("dtype", ["F16", "BF16"])
+def test_rounding_is_that_of_the_format(dtype: str):
+    weights = np.random.default_rng(0).normal(size=4000) * 10.0 ** np.random.default_rng(1).uniform(-9, 4, size=4000)
+    grid = GRIDS[dtype]
+    assert grid is not None
+    expected = torch.from_numpy(weights).to(torch.float32).to(grid).double()
+    assert torch.equal(as_stored(torch.from_numpy(weights.astype(np.float32)).double(), UNIT_ROUNDOFF[dtype]), expected)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recovery.placement import Placing, place, rival_parents
+from recovery.placement import Placing, lifted, place, rival_parents
 from tests.recovery.test_passage import sample_of
 from tests.support.tiny_training import domain, fine_tune, pretrain
 
@@ -50,3 +50,12 @@ def test_what_is_certain_is_not_asked(sample: list[np.ndarray]):
     certain = placing(sample, sibling=True)
     assert place(wrong, certain)[0].tolist() == wrong.tolist()
     assert rival_parents(wrong, certain).parent[SIBLING] == -1
+
+
+def test_nobody_stays_below_a_merge_it_was_made_into():
+    nearest = {0: [1], 1: [0], 2: [3, 1, 0], 3: [2, 1, 0], 4: [2, 3]}
+    flags = np.zeros(5, dtype=np.bool_)
+    placing = Placing((), nearest, flags, copied=flags, made_of={1: {0, 2, -1}})
+    tree = np.array([-1, 0, 3, 1, 2])
+    assert lifted(tree, placing).tolist() == [-1, 0, 0, 1, 2]
+    assert lifted(np.array([-1, 0, 0, 1, 2]), placing).tolist() == [-1, 0, 0, 1, 2]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from recovery.evidence import gather
 from recovery.adapted import module_of
+from recovery.evidence import gather
 from recovery.relations import details_of, relation_of
 from recovery.settings import EvidenceSettings
 from storage.types import ClusterEvidence
