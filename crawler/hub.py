@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from crawler.listing_walk import ListingWalk
+from crawler.listing_row import missing_model, parse_listing_row
+from crawler.listing_walk import FIELDS, LISTING_PATH, ListingWalk, page_of
 from crawler.refusals import unreadable
 from crawler.remote_file import Location, RemoteFile, content_size, linked_sha256
 from crawler.settings import HubSettings
@@ -16,7 +17,7 @@ from crawler.shards import is_plain_path
 from crawler.transport import Ask, Reply, Tally, Transport
 from crawler.wording import quoted
 from storage.errors import HubUnavailable, ModelUnreadable, UsageError
-from storage.types import ListingPage
+from storage.types import ListingPage, ModelRef, Skip
 
 MAX_REDIRECTS = 5
 _OK = 200
@@ -47,7 +48,9 @@ class HubClient:
 
     async def __aenter__(self) -> Self:
         self._transport = Transport(self._url, token=self._token, settings=self._settings)
-        self._walk = ListingWalk(self._transport, self.endpoint, page_models=self._settings.page_models)
+        self._walk = ListingWalk(
+            self._transport, self.endpoint, page_models=self._settings.page_models, author=self._settings.author
+        )
         return self
 
     async def __aexit__(
@@ -59,11 +62,27 @@ class HubClient:
     async def listing_page(self, cursor: str | None) -> ListingPage:
         """The page of the listing at a cursor (None: the first), newest models first.
 
-        `next_cursor` is the next page's full URL. Raises `HubUnavailable` or `HubRefused`.
+        `next_cursor` is the next page's full URL. Where the settings name repositories, the one page there is holds
+        them in that order, and as skips those that cannot be had. Raises `HubUnavailable` or `HubRefused`.
         """
         if self._walk is None:
             raise RuntimeError("a HubClient is used inside `async with`")
+        if self._settings.repositories:
+            rows = await asyncio.gather(*[self._named(name) for name in self._settings.repositories])
+            return page_of(rows, next_cursor=None)
         return await self._walk.page(cursor)
+
+    async def _named(self, repo_id: str) -> ModelRef | Skip:
+        """A model by one request for its description: what a listing would say of it, or why it is not to be had."""
+        asked = "&".join(f"expand={field}" for field in FIELDS)
+        url = URL(f"{self.endpoint}{LISTING_PATH}/{quote(repo_id)}?{asked}", encoded=True)
+        try:
+            reply = await self._follow(Ask("GET", url, _MAX_TREE_BYTES), repo_id)
+            return parse_listing_row(await asyncio.to_thread(json.loads, reply.body.decode("utf-8")))
+        except ModelUnreadable as error:
+            return missing_model(repo_id, error)
+        except (ValueError, RecursionError):
+            return missing_model(repo_id, ModelUnreadable("bad_response", "its description is no JSON", retry=True))
 
     async def file_names(self, repo_id: str, revision: str) -> tuple[str, ...]:
         """The repository's files from its tree (the first 1000 entries), where the listing did not tell them."""

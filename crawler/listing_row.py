@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+from crawler.settings import is_repo_id
 from crawler.shards import is_plain_path
 from crawler.wording import is_printable, quoted
+from storage.errors import ModelUnreadable
 from storage.types import DeclaredBase, ModelRef, Skip
 
 _HUB_ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
 _REVISION = re.compile(r"[0-9a-f]{40}", re.ASCII)
-_REPO_PART = re.compile(r"[A-Za-z0-9._-]{1,96}", re.ASCII)
 _MAX_NAME_CHARS = 512
 _RELATIONS = frozenset({"adapter", "finetune", "merge", "quantized"})
 _BASE_TAG = "base_model:"
@@ -43,13 +44,6 @@ def parse_listing_row(row: object) -> ModelRef | Skip:
 def _is_storable(name: str) -> bool:
     """Whether a name, however strange, can be kept as it is, so that it is found again; it is escaped when shown."""
     return len(name) <= _MAX_NAME_CHARS and name.isprintable()  # which no control character and no lone surrogate is
-
-
-def is_repo_id(value: object) -> bool:
-    """Whether a foreign value is `name` or `owner/name` in the Hub's own characters."""
-    if not isinstance(value, str) or value.count("/") > 1:
-        return False
-    return all(_REPO_PART.fullmatch(part) and part.strip(".") for part in value.split("/"))
 
 
 def model_config(config: object) -> tuple[str | None, str | None]:
@@ -101,6 +95,19 @@ def _skip(row: object, detail: str) -> Skip:
         stage="crawl",
         reason="bad_listing_row",
         detail=f"the listing describes no model: {detail}",
+        retry=True,
+    )
+
+
+def missing_model(repo_id: str, error: ModelUnreadable) -> Skip:
+    """A skip for a repository asked for by name that the Hub does not describe, the same at each crawl."""
+    return Skip(
+        hub_id=hashlib.sha256(repo_id.encode()).hexdigest()[:24],
+        repo_id=repo_id,
+        revision="",
+        stage="crawl",
+        reason=error.reason,
+        detail=error.detail,
         retry=True,
     )
 

@@ -7,7 +7,7 @@ at once is asked for less: without configurations first, then in small pages.
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from yarl import URL
 
@@ -19,10 +19,11 @@ from storage.types import ListingPage, ModelRef, Skip
 LISTING_PATH = "/api/models"
 SMALL_PAGE_MODELS = 100
 
-_FIELDS = (
+FIELDS = (
     "sha", "lastModified", "createdAt", "tags", "siblings", "gated", "disabled", "library_name", "pipeline_tag",
     "downloads", "likes", "cardData", "config",
 )  # fmt: skip
+_OWN_FIELDS = frozenset({"limit", "sort", "author", "expand", "expand[]"})
 _MAX_PAGE_BYTES = 256 * 2**20
 _MAX_LINK_CHARS = 65_536
 _NEXT = re.compile(r'<(?P<url>[^<>]+)>\s*;\s*rel="?next"?', re.ASCII)
@@ -33,13 +34,14 @@ _EARLY_RETRIES = 1  # before asking for less; the last form gets all retries
 class ListingWalk:
     """Reads pages, and remembers where it has been: a cursor that comes again would walk for ever."""
 
-    def __init__(self, transport: Transport, endpoint: str, *, page_models: int) -> None:
+    def __init__(self, transport: Transport, endpoint: str, *, page_models: int, author: str = "") -> None:
         self._transport = transport
         self._endpoint = endpoint
+        self._author = author
         self._forms = [
-            (_FIELDS, page_models),
-            (_FIELDS[:-1], page_models),
-            (_FIELDS[:-1], min(page_models, SMALL_PAGE_MODELS)),
+            (FIELDS, page_models),
+            (FIELDS[:-1], page_models),
+            (FIELDS[:-1], min(page_models, SMALL_PAGE_MODELS)),
         ]
         self._form = 0
         self._seen: set[str] = set()
@@ -54,11 +56,7 @@ class ListingWalk:
         reply = await self._read(cursor)
         rows = await asyncio.to_thread(_rows, reply.body)
         following = self._next_cursor(reply.headers)
-        return ListingPage(
-            models=tuple(row for row in rows if isinstance(row, ModelRef)),
-            skips=tuple(row for row in rows if isinstance(row, Skip)),
-            next_cursor=following,
-        )
+        return page_of(rows, next_cursor=following)
 
     async def _read(self, cursor: str | None) -> Reply:
         while True:
@@ -78,9 +76,11 @@ class ListingWalk:
         """The URL of a page in the present form; a cursor keeps its encoding, which the Hub may have signed."""
         fields, page_models = self._forms[self._form]
         asked = [f"limit={page_models}", "sort=createdAt", *(f"expand={field}" for field in fields)]
+        if self._author:
+            asked.append(f"author={self._author}")
         if cursor is not None:
             given = URL(cursor, encoded=True).raw_query_string.split("&")
-            asked += [pair for pair in given if pair.partition("=")[0] not in {"limit", "sort", "expand", "expand[]"}]
+            asked += [pair for pair in given if pair.partition("=")[0] not in _OWN_FIELDS]
         return URL(f"{self._endpoint}{LISTING_PATH}?{'&'.join(asked)}", encoded=True)
 
     def _next_cursor(self, headers: Mapping[str, str]) -> str | None:
@@ -102,6 +102,16 @@ class ListingWalk:
             inside = False
         if not inside or not cursor.isascii() or not cursor.isprintable() or " " in cursor:
             raise HubRefused("the listing's cursor leads away from the Hub's listing")
+
+
+def page_of(rows: Iterable[ModelRef | Skip], *, next_cursor: str | None) -> ListingPage:
+    """A page of what rows became, in their order."""
+    found = tuple(rows)
+    return ListingPage(
+        models=tuple(row for row in found if isinstance(row, ModelRef)),
+        skips=tuple(row for row in found if isinstance(row, Skip)),
+        next_cursor=next_cursor,
+    )
 
 
 def _checked(reply: Reply) -> Reply:

@@ -1,9 +1,12 @@
 """What may be set about asking a Hub and about sampling a model; the defaults suit the public Hub."""
 
+import re
 from dataclasses import dataclass
 
 DEFAULT_BUDGET_WEIGHTS = 65_536
 """256 KiB at four bytes a weight: what a model may cost, whatever its size."""
+
+_REPO_PART = re.compile(r"[A-Za-z0-9._-]{1,96}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +25,19 @@ class HubSettings:
     """Longest time one request waits for rate limits in all, before the Hub counts as unavailable."""
     page_models: int = 1000
     """Models on a page of the listing; the Hub gives at most 1000."""
+    author: str = ""
+    """Only the models of this owner are listed; empty: everybody's."""
+    repositories: tuple[str, ...] = ()
+    """Only these models, asked for by name instead of listed; empty: whatever the Hub lists."""
 
     def __post_init__(self) -> None:
         _at_least(1, connections=self.connections, page_models=self.page_models)
         _at_least(0, retries=self.retries, backoff_s=self.backoff_s, rate_wait_s=self.rate_wait_s)
         if not self.timeout_s > 0:
             raise ValueError(f"timeout_s = {self.timeout_s} must be above 0")
+        if self.author and self.repositories:
+            raise ValueError("author and repositories exclude each other")
+        _names(author=(self.author,) if self.author else (), repositories=self.repositories)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,23 @@ class CrawlSettings:
             plan_version=self.plan_version,
             models_at_once=self.models_at_once,
         )
+
+
+def is_repo_id(value: object) -> bool:
+    """Whether a foreign value is `name` or `owner/name` in the Hub's own characters."""
+    if not isinstance(value, str) or value.count("/") > 1:
+        return False
+    return all(_REPO_PART.fullmatch(part) and part.strip(".") for part in value.split("/"))
+
+
+def _names(author: tuple[str, ...], repositories: tuple[str, ...]) -> None:
+    """Both go into URLs, so only what the Hub itself allows may stand in them."""
+    for name in author:
+        if "/" in name or not is_repo_id(name):
+            raise ValueError(f"author = {name!r} is no name of an owner")
+    for name in repositories:
+        if not is_repo_id(name):
+            raise ValueError(f"repositories: {name!r} is not OWNER/NAME")
 
 
 def _at_least(minimum: float, **values: float) -> None:

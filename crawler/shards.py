@@ -26,6 +26,7 @@ _DIFFUSION_NAMES: Sequence[tuple[str, WeightKind]] = (
     ("diffusion_pytorch_model.fp16.safetensors", "single"),
 )
 _DIFFUSION_FOLDERS = ("", "unet", "transformer")
+_PIPELINE_INDEX = "model_index.json"
 
 _PIECE = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors", re.ASCII)
 _SUFFIX = ".safetensors"
@@ -48,15 +49,18 @@ def choose_weights(file_names: Iterable[str]) -> WeightFiles:
     1. In the root `model.safetensors`, `model.safetensors.index.json`, `adapter_model.safetensors`: what transformers
        and PEFT load, in their order.
     2. `diffusion_pytorch_model.safetensors`, its index, or its fp16 variant: in the root, `unet/`, `transformer/`.
+       Where `model_index.json` is in the root the repository is a pipeline of diffusers, and 2 comes before 1.
     3. In the root a complete set of pieces X-00001-of-0000N.safetensors, else the first other safetensors file.
     4. The same three questions for each other folder, in order of their names.
 
     Raises `ModelUnreadable` when there is none: `incomplete_pieces`, `only_gguf`, `only_pickle` or `no_safetensors`.
     """
     names = {name for name in file_names if is_plain_path(name)}
-    named = _named("", _ROOT_NAMES, names)
+    root = _named("", _ROOT_NAMES, names)
+    denoiser: WeightFiles | None = None
     for folder in _DIFFUSION_FOLDERS:
-        named = named or _named(folder, _DIFFUSION_NAMES, names)
+        denoiser = denoiser or _named(folder, _DIFFUSION_NAMES, names)
+    named = denoiser or root if _PIPELINE_INDEX in names else root or denoiser
     return named or _loose_or_deeper(names) or _refuse(names)
 
 

@@ -76,7 +76,7 @@ def _stage(kind: Any, name: str, table: Any, path: Path) -> Any:  # noqa: ANN401
         if not _fits(value, hints[key]):
             raise UsageError(f"{path}: [{name}] {key} = {value!r} is not a {hints[key]}")
     try:
-        return kind(**table)
+        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
     except ValueError as error:
         raise UsageError(f"{path}: [{name}] {error}") from error
 
@@ -87,6 +87,8 @@ def _fits(value: object, hint: Any) -> bool:  # noqa: ANN401 - a type annotation
             return isinstance(value, int | float) and not isinstance(value, bool)
         return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
     choices = get_args(hint)
+    if get_origin(hint) is tuple:
+        return isinstance(value, list) and all(_fits(item, choices[0]) for item in value)
     if get_origin(hint) is not None and all(isinstance(choice, str) for choice in choices):
         return value in choices
     return any(_fits(value, choice) for choice in choices)

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from crawler.listing_row import is_repo_id, model_config, parse_listing_row
+from crawler.listing_row import model_config, parse_listing_row
+from crawler.settings import is_repo_id
 from storage.types import DeclaredBase, ModelRef, Skip
 
 IDENTITY = {"_id": "6650c0de00000000000000a1", "id": "acme/tiny", "sha": "0123456789abcdef" * 2 + "01234567"}

@@ -13,6 +13,9 @@ from crawler.settings import CrawlSettings, HubSettings
         (HubSettings, "timeout_s", 0.0),
         (HubSettings, "backoff_s", float("nan")),
         (HubSettings, "page_models", 0),
+        (HubSettings, "author", "acme/tiny"),
+        (HubSettings, "author", "a&b"),
+        (HubSettings, "repositories", ("acme/tiny", "../up")),
         (CrawlSettings, "budget_weights", 0),
         (CrawlSettings, "models_at_once", -5),
     ],
@@ -20,3 +23,8 @@ from crawler.settings import CrawlSettings, HubSettings
 def test_a_setting_out_of_range_is_named(kind, name, value):
     with pytest.raises(ValueError, match=name):
         kind(**{name: value})
+
+
+def test_an_owner_and_names_exclude_each_other():
+    with pytest.raises(ValueError, match="exclude"):
+        HubSettings(author="acme", repositories=("acme/tiny",))

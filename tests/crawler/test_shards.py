@@ -35,6 +35,15 @@ CHOICES = [
         ["unet/diffusion_pytorch_model.fp16.safetensors", "safety_checker/model.safetensors"],
         WeightFiles("single", ("unet/diffusion_pytorch_model.fp16.safetensors",)),
     ),
+    (
+        ["model.safetensors", "model_index.json", "unet/diffusion_pytorch_model.safetensors"],
+        WeightFiles("single", ("unet/diffusion_pytorch_model.safetensors",)),
+    ),
+    (["model.safetensors", "model_index.json"], WeightFiles("single", ("model.safetensors",))),
+    (
+        ["model.safetensors", "unet/diffusion_pytorch_model.safetensors"],
+        WeightFiles("single", ("model.safetensors",)),
+    ),
     ([*PIECES[::-1], "a.safetensors"], WeightFiles("pieces", PIECES)),
     ([*PIECES[:2], "z.safetensors", "b.safetensors"], WeightFiles("single", ("b.safetensors",))),
     (

@@ -63,4 +63,14 @@ def test_every_setting_is_documented_with_its_default_and_nothing_else():
 def _toml(value: object) -> str:
     if isinstance(value, str | bool):
         return f'"{value}"' if isinstance(value, str) else str(value).lower()
-    return str(value)
+    return str(list(value) if isinstance(value, tuple) else value)
+
+
+def test_a_list_of_names_is_read_and_anything_else_refused(tmp_path):
+    file = tmp_path / "modelkin.toml"
+    file.write_text('[hub]\nrepositories = ["acme/a", "acme/b"]\n')
+    assert load_config(file).hub.repositories == ("acme/a", "acme/b")
+    for wrong in ('"acme/a"', "[1]", '["acme/../b"]'):
+        file.write_text(f"[hub]\nrepositories = {wrong}\n")
+        with pytest.raises(UsageError, match="repositories"):
+            load_config(file)

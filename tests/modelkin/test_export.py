@@ -13,7 +13,7 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
-from crawler.listing_row import is_repo_id
+from crawler.settings import is_repo_id
 from modelkin.cli.printable import plain
 from modelkin.drawing import to_dot, to_graphml, to_mermaid
 from modelkin.export import to_csv, to_json, to_newick, write_file, write_parquet
