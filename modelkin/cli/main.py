@@ -17,6 +17,7 @@ from modelkin.cli.options import EXIT_FAILED, EXIT_STOPPED, EXIT_USAGE
 from modelkin.cli.pipeline_commands import crawl, hub, index_models, recover, refresh, verify
 from modelkin.cli.printable import one_line
 from modelkin.cli.query_commands import compare, evaluate, export, sql
+from modelkin.cli.reproduce_command import reproduce
 from modelkin.cli.tree_commands import ancestors, descendants, relatives, search, tree
 from modelkin.cli.why_command import why
 from storage.errors import ModelkinError, UsageError
@@ -39,6 +40,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("verify", verify, "modelkin verify"),
     ("hub", hub, "modelkin hub ./models --port 8080"),
     ("demo", demo, "modelkin demo"),
+    ("reproduce", reproduce, "modelkin reproduce llama2 --budget 70GiB"),
 )
 
 app = typer.Typer(
