@@ -56,8 +56,8 @@ def reproduce(
     index_dir = Path(INDEX_OF_CASE) / case if index is None else index
     with shown_progress() as watch:
         watch.note(announcement(published, settings, budget_bytes))
-        report = pipeline.refresh(hub, index_dir, config=settings, progress=watch)
-    outcome = outcome_of(published, index_dir, report)
+        pipeline.refresh(hub, index_dir, config=settings, progress=watch)
+    outcome = outcome_of(published, index_dir)
     if as_json:
         typer.echo(json_text(outcome))
     else:

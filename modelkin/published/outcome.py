@@ -7,11 +7,14 @@ from pathlib import Path
 from modelkin.config import Config, ExactSettings
 from modelkin.published.cases import Parents, PublishedCase, Reading
 from modelkin.published.paper_tree import paper_parents
-from modelkin.report import RunReport
 from storage.lineage import ModelNode, SkippedModel, nodes, open_graph, skipped_models
+from storage.select import select
+from storage.snapshots import current_snapshot
 from storage.types import FLOAT_DTYPE_BYTES
 
 MAX_SKIPS = 10_000
+
+_EXACT_BYTES = "SELECT coalesce(sum((counts->>'exact_bytes')::BIGINT), 0)::BIGINT FROM runs"
 
 METHODS = ("kin", "mother, specialising", "mother, generalising")
 """Ours, and the paper's told that children specialise, as fine-tuning does, or generalise, as more training does."""
@@ -56,7 +59,7 @@ class Outcome:
     models: tuple[FoundModel, ...]
     left_out: tuple[tuple[str, str], ...]  # name, and what to do about it
     readings: tuple[ReadingScore, ...]
-    bytes_read: int  # headers, samples, and weights for exact evidence
+    bytes_read: int  # headers, samples, and weights for exact evidence, of all runs
     checkpoint_bytes: int  # of the whole networks that were sampled
     paper: str
 
@@ -67,7 +70,7 @@ def config_for(case: PublishedCase, config: Config, *, budget_bytes: int) -> Con
     return replace(config, hub=hub, exact=ExactSettings(budget_bytes=budget_bytes))
 
 
-def outcome_of(case: PublishedCase, index_dir: Path, report: RunReport) -> Outcome:
+def outcome_of(case: PublishedCase, index_dir: Path) -> Outcome:
     """What the index of a case holds, judged. A mirror counts as the model it is a copy of."""
     with open_graph(index_dir) as database:
         found = nodes(database)
@@ -80,7 +83,7 @@ def outcome_of(case: PublishedCase, index_dir: Path, report: RunReport) -> Outco
         models=tuple(_model(node, answers) for node in found if _is_shown(node.repo_id, case, names)),
         left_out=tuple((skip.repo_id, advice(skip)) for skip in skips if _is_missed(skip.repo_id, case, names)),
         readings=tuple(_score(reading, answers) for reading in readings),
-        bytes_read=sum(node.header_bytes + node.sampled_bytes for node in found) + report.exact_bytes,
+        bytes_read=sum(node.header_bytes + node.sampled_bytes for node in found) + _exact_bytes(index_dir),
         checkpoint_bytes=sum(node.parameters * FLOAT_DTYPE_BYTES.get(node.dtype, 4) for node in found),
         paper=case.paper,
     )
@@ -93,6 +96,10 @@ def advice(skip: SkippedModel) -> str:
     if skip.reason == "not_found":
         return "it is gone, renamed or private; with access to it, set HF_TOKEN or run `hf auth login` (not_found)"
     return f"{skip.detail} ({skip.reason})"
+
+
+def _exact_bytes(index_dir: Path) -> int:
+    return int(select(current_snapshot(index_dir), _EXACT_BYTES).rows[0][0])
 
 
 def _answers(index_dir: Path, found: Sequence[ModelNode]) -> Mapping[str, Parents]:

@@ -52,6 +52,12 @@ def test_the_tree_of_a_case_is_found_and_nothing_else_is_read(tmp_path, capsys):
     assert outcome["left_out"] == []
 
 
+def test_a_second_run_reads_nothing_and_says_the_same(tmp_path, capsys):
+    with LocalHub(write_hub(tmp_path / "hub", LLAMAS), options=HubOptions()) as hub:
+        first, second = (reproduce("llama2", hub.endpoint, tmp_path / "index", capsys) for _ in range(2))
+    assert first == second
+
+
 def test_the_paper_gives_every_model_but_one_a_parent_of_the_same_tree(tmp_path, capsys):
     with LocalHub(write_hub(tmp_path / "hub", LLAMAS), options=HubOptions()) as hub:
         outcome = reproduce("llama2", hub.endpoint, tmp_path / "index", capsys)
