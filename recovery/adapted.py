@@ -26,9 +26,9 @@ Ranks = npt.NDArray[np.int16]
 def adapted(ranks: Ranks, touched: BoolArray, sides: Sequence[int]) -> BoolArray:
     """(pairs,) whether the differences are those of an adapter.
 
-    `ranks` (pairs, layers) int16, `touched` (pairs, layers) whether any weight differs, `sides` the smaller side of each
-    layer. What an adapter leaves alone it leaves bit for bit, so a layer that changed within rounding speaks against one.
-    A layer too small for the rank counts as having it where it is full.
+    `ranks` (pairs, layers) int16, `touched` (pairs, layers) whether any weight differs, `sides` the smaller side of
+    each layer. What an adapter leaves alone it leaves bit for bit, so a layer that changed within rounding speaks
+    against one. A layer too small for the rank counts as having it where it is full.
     """
     common, side = most_common(ranks)[:, None], np.array(sides)
     agreeing = touched & ((ranks == common) | ((ranks >= side) & (side <= common)))

@@ -21,6 +21,7 @@ ITERATIONS = 30
 SHRINK_TOLERANCE = 1e-6  # relative; an error of the shrink enters the likelihood squared
 SHRINK_FLOOR = 1e-12  # absolute: no training step shrinks weights so little
 RESIDUAL_FLOOR = 1e-12  # of the difference: less is cancellation in float64
+VANISHED = 1e-9  # of the difference: what decayed to nothing has residuals below the floor
 SMALLEST_SQUARE = 2.0**-1000  # keeps a quotient of squares of squares finite where nothing moved
 
 
@@ -41,8 +42,9 @@ class GroupSums:
 
     @property
     def telling(self) -> Tensor:
-        """(pairs, groups) bool: groups that changed and are nowhere all zero; the others speak for neither side."""
-        return (self.squared > 0) & (self.left_squared > 0) & (self.reversed.left_squared > 0)
+        """(pairs, groups) bool: groups that changed and vanish on neither side; the others speak for neither."""
+        smaller = torch.minimum(self.left_squared, self.reversed.left_squared)
+        return (self.squared > 0) & (smaller > VANISHED * self.squared)
 
 
 def participation(squared: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ class Links:
     forward: FloatArray  # (links,) log odds that left is the parent, unclipped
     certain: IndexArray  # (links,) int64: 1 right is a copy or merge of left, -1 left of right, 0 neither
     copied: BoolArray  # (links,) certain, and a copy
+    noisy: BoolArray  # (links,) certain, and pruned or quantised
     forced: IndexArray  # links that belong to the tree whatever they cost
     cost_parts: WeightArray  # (links, parts) float32: `cost` by parts of the layers; no parts where not known
     forward_parts: WeightArray  # (links, parts) float32: `forward` by parts of the layers
@@ -33,20 +34,23 @@ class Links:
         return int(self.cost_parts.shape[1])
 
     def cost_beside_copies(self) -> FloatArray:
-        """Costs by which no link but its own leads to a copy or merge while another will do.
+        """Costs by which no link but its own leads to a cast or merge while another will do.
 
-        What is near a model is near its copies as well, and a merge lies between its parents. Whoever came through a
-        copy's rounding carries it, which `recovery.passage` sees; the cost of a step does not.
+        What is near a model is near its casts as well: rounding both to one grid makes what they share equal. A merge
+        lies between its parents and so near to others of their kin. Whoever came through one is told by passage. What was
+        pruned or quantised is farther from all by a noise of its own, unless they came through it.
         """
-        copies = list(self.copies())
-        to_copy = np.isin(self.left, copies) | np.isin(self.right, copies)
-        to_copy[self.forced] = False
-        return self.cost + np.where(to_copy, np.ptp(self.cost) + 1.0, 0.0) if len(self.cost) else self.cost
+        made = self._children(self.forced[~self.noisy[self.forced]])
+        to_made = np.isin(self.left, made) | np.isin(self.right, made)
+        to_made[self.forced] = False
+        return self.cost + np.where(to_made, np.ptp(self.cost) + 1.0, 0.0) if len(self.cost) else self.cost
 
     def copies(self) -> set[int]:
         """Nodes whose parent is certain."""
-        made = np.where(self.certain[self.forced] > 0, self.right[self.forced], self.left[self.forced])
-        return set(made.tolist())
+        return set(self._children(self.forced).tolist())
+
+    def _children(self, links: IndexArray) -> IndexArray:
+        return np.where(self.certain[links] > 0, self.right[links], self.left[links])
 
     def rows(self) -> dict[tuple[int, int], int]:
         """The link between two nodes, whichever comes first."""

@@ -14,6 +14,7 @@ from recovery.mother import mother_edges
 from recovery.relations import details_of, relation_of
 from recovery.settings import PaperDistance, RecoverySettings, Stage
 from storage.types import (
+    COPY_KINDS,
     ClusterEvidence,
     FloatArray,
     IndexArray,
@@ -84,6 +85,7 @@ def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:
         forward=pairs.direction[distinct.row],
         certain=pairs.copy[distinct.row],
         copied=pairs.copy[distinct.row] != 0,
+        noisy=pairs.copy_kind[distinct.row] > COPY_KINDS.index("cast"),
         forced=_forced_copies(distinct, pairs),
         cost_parts=unknown if layers is None else layers.step_cost[distinct.row],
         forward_parts=unknown if layers is None else layers.direction[distinct.row],

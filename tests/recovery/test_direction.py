@@ -88,3 +88,10 @@ def test_fewer_draws_say_less_in_proportion():
     sums = row_sums(u, v)
     fewer = GroupSums(sums.left_squared, sums.left_dot, sums.squared, sums.draws / 5)
     assert log_likelihood_ratio(fewer).item() == pytest.approx(log_likelihood_ratio(sums).item() / 5)
+
+
+def test_what_decayed_to_nothing_speaks_for_neither_side():
+    u, v = step(np.random.default_rng(4), 1.0)
+    assert ratio(u, 1e-8 * v) == 0
+    assert ratio(1e-8 * v, u) == 0
+    assert abs(ratio(u, 1e-3 * v)) > 5

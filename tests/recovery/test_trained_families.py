@@ -108,3 +108,14 @@ def test_few_rows_of_each_layer_give_the_same_links(family: Family):
 def test_the_paper_s_method_spans_the_family(evidence: ClusterEvidence):
     tree = recover_tree(evidence, RecoverySettings(method="mother"))
     assert sorted(np.flatnonzero(tree.parent < 0)) == [tree.root]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_children_of_a_pruned_copy_hang_under_the_copy_and_others_under_the_original(share: float):
+    root = pretrain(1)
+    pruned = {n: np.where(np.abs(w) < np.quantile(np.abs(w), share), np.float32(0), w) for n, w in root.items()}
+    models = [root, pruned, fine_tune(pruned, domain(1, 1), seed=1, steps=30), fine_tune(pruned, domain(1, 2), seed=2)]
+    models += [fine_tune(root, domain(1, 1), seed=3, steps=30), fine_tune(root, domain(1, 2), seed=4)]
+    graph = recover_kin(gather([MemorySource(model) for model in models], all_pairs(6), EvidenceSettings()))
+    assert graph.parent.tolist() == [-1, 0, 1, 1, 0, 0]
+    assert graph.relation == (None, "pruned", "finetune", "finetune", "finetune", "finetune")
