@@ -22,13 +22,14 @@ WRAPPER = "base_model.model."
 
 MAX_NAME_CHARS = 512
 
-_FACTORS: Mapping[str, tuple[str, bool]] = {
-    "lora_A": ("in", False),
-    "lora_B": ("out", False),
-    "lora_embedding_A": ("in", True),
-    "lora_embedding_B": ("out", True),
+_FIRST, _SECOND = "A", "B"
+_FACTORS: Mapping[str, tuple[bool, str]] = {
+    "lora_A": (False, _FIRST),
+    "lora_B": (False, _SECOND),
+    "lora_embedding_A": (True, _FIRST),
+    "lora_embedding_B": (True, _SECOND),
 }
-"""What a factor's name says: which of the two it is, and whether of a lookup table, which is stored tokens x width."""
+"""What a factor's name says: whether it is of a lookup table, stored tokens x width, and which of the two it is."""
 
 _MAGNITUDE = "lora_magnitude_vector"
 _SAVED = ".modules_to_save"
@@ -74,7 +75,7 @@ def read_adapter(specs: Sequence[TensorSpec]) -> AdapterHeader | None:
         elif part is None:
             saved.append(module)
         else:
-            side, lookup = _FACTORS[part]
+            lookup, side = _FACTORS[part]
             _put(factors.setdefault((module, lookup), {}), side, spec)
     if not factors:
         return None
@@ -109,9 +110,9 @@ def _put(pair: dict[str, TensorSpec], side: str, spec: TensorSpec) -> None:
 
 
 def _module(path: str, lookup: bool, pair: Mapping[str, TensorSpec], *, dora: bool) -> AdaptedModule:  # noqa: FBT001 - half of the key that the pair was found by
-    if len(pair) != len(("in", "out")):
+    if len(pair) != len((_FIRST, _SECOND)):
         _reject("adapter_unpaired", f"module {quoted(path)} has one factor of two")
-    first, second = pair["in"].shape, pair["out"].shape
+    first, second = pair[_FIRST].shape, pair[_SECOND].shape
     rank, inputs, outputs = first[0], math.prod(first[1:]), second[0]
     if second[1] != rank or math.prod(second[2:]) != 1:
         _reject("adapter_ranks_disagree", f"module {quoted(path)} has factors of shapes {first} and {second}")
