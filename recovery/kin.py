@@ -31,6 +31,10 @@ class History:
 def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_nats: float) -> History:
     """Links by the least total step cost, a root by directions, places by passage, then the root once more.
 
+    The posteriors take layers for independent witnesses whose model holds. Where it does not, layers contradict each
+    other, and resampling them shows it. An edge that no resample holds counts for half, as resamples know the costs and
+    directions but not the passages, which may have moved it.
+
     `sample` holds blocks (nodes, rows, cols), or nothing, and then nobody is moved. Raises `ValueError` where the links
     do not connect all nodes.
     """
@@ -53,7 +57,10 @@ def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_n
     tree, rows = _tree_of(links, lifted(placed, placing), forward)
     rooting = root_tree(tree)
     rivals = rival_parents(rooting.parent, placing)
-    history = _history(rooting, np.append(rows, -1)[rooting.edge], rivals, _support(links, rooting, clip_nats))
+    support = _support(links, rooting, clip_nats)
+    history = _history(rooting, np.append(rows, -1)[rooting.edge], rivals, support)
+    agreed = np.where(placing.fixed | np.isnan(support), 1.0, (1 + support) / 2)
+    history = replace(history, confidence=history.confidence * agreed)
     ghosts = find_ghosts(rooting.parent, sample, placing.fixed, _toward(rooting, tree))
     return replace(history, ghosts=tuple(ghosts))
 

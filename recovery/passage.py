@@ -73,7 +73,9 @@ def _block_slopes(block: Tensor, parent: int, through: int, models: Sequence[int
     along = (by_row * right).sum(2)
     total = (steps**2).sum((1, 2)).clamp_min(torch.finfo(torch.float64).tiny).unsqueeze(1)
     rest_of_row, rest_of_column = (by_row**2).sum(2) - along**2, (by_column**2).sum(1) - along**2
-    scatter = (rest_of_row * rest_of_column / total).clamp_min(torch.finfo(torch.float64).eps * total)
+    # A layer that y left as p has it scatters not at all: the arithmetic's own scatter, beside x's step, remains.
+    least = torch.finfo(torch.float64).eps * torch.maximum(total, (singular**2).sum())
+    scatter = torch.maximum(rest_of_row * rest_of_column / total, least)
     return along / singular, scatter / singular**2
 
 

@@ -76,3 +76,13 @@ def test_slopes_of_an_added_matrix_are_one_and_of_none_zero():
 def test_a_model_that_did_not_move_tells_nothing(root: Weights):
     child = fine_tune(root, domain(0, 1), seed=9, steps=20)
     assert passage_nats(sample_of(root, root, child), 0, 1, [2]).tolist() == [0.0]
+
+
+def test_who_left_a_layer_alone_that_another_changed_did_not_come_through_it():
+    generator = np.random.default_rng(0)
+    parent, step, other = (generator.normal(size=(2, 24, 32)) for _ in range(3))
+    beside = np.stack([parent[0], parent[1] + 0.1 * other[1]])
+    sample = [np.stack(block).astype(np.float32) for block in zip(parent, parent + 0.1 * step, beside, strict=True)]
+    (nats,) = passage_nats(sample, 0, 1, [2])
+    assert np.isfinite(nats)
+    assert nats < -10
