@@ -61,7 +61,7 @@ def adapted_paths(net: nn.Module, adapter: Adapter) -> list[str]:
 def attach(net: nn.Module, adapter: Adapter, *, seed: int) -> list[str]:
     """Adapts a network in place, everything else frozen; the paths of the adapted modules."""
     for weight in net.parameters():
-        weight.requires_grad_(requires_grad=False)
+        weight.requires_grad = False
     paths = adapted_paths(net, adapter)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

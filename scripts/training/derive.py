@@ -29,24 +29,31 @@ def _rounded(part: Weights, *, bits: int, symmetric: bool) -> Weights:
     """(rows, cols) with one scale per row."""
     if symmetric:
         largest = 2 ** (bits - 1) - 1
-        scale = np.abs(part).max(1, keepdims=True) / largest
-        scale = np.where(scale > 0, scale, 1).astype(np.float32)
-        return (np.clip(np.round(part / scale), -largest, largest) * scale).astype(np.float32)
+        scale = _positive(np.abs(part).max(1, keepdims=True) / largest)
+        return _float32(np.clip(np.round(part / scale), -largest, largest) * scale)
     low, high = np.minimum(part.min(1, keepdims=True), 0), np.maximum(part.max(1, keepdims=True), 0)
-    scale = (high - low) / (2**bits - 1)
-    scale = np.where(scale > 0, scale, 1).astype(np.float32)
+    scale = _positive((high - low) / (2**bits - 1))
     zero = np.round(-low / scale)
     levels = np.clip(np.round(part / scale) + zero, 0, 2**bits - 1)
-    return ((levels - zero) * scale).astype(np.float32)
+    return _float32((levels - zero) * scale)
+
+
+def _positive(scale: npt.NDArray[np.floating]) -> Weights:
+    """The scale, 1 of a block of zeros."""
+    return _float32(np.where(scale > 0, scale, 1))
+
+
+def _float32(values: npt.NDArray[np.floating]) -> Weights:
+    return np.asarray(values, dtype=np.float32)
 
 
 def pruned_by_magnitude(weights: Weights, *, sparsity: float) -> Weights:
     """The weights with the share `sparsity` of smallest magnitude set to zero."""
     count = round(sparsity * weights.size)
     smallest = np.argsort(np.abs(weights), axis=None, kind="stable")[:count]
-    kept = weights.flatten()
-    kept[smallest] = 0
-    return kept.reshape(weights.shape)
+    kept: Weights = weights.copy()
+    kept.reshape(-1)[smallest] = 0
+    return kept
 
 
 def pruned_two_of_four(weights: Weights) -> Weights:

@@ -96,7 +96,7 @@ def _moving(net: nn.Module, shape: NetShape, recipe: Training) -> list[Tensor]:
     """The parameters that a recipe trains; the others no longer require gradients."""
     for name, weight in net.named_parameters():
         if not recipe.adapter and not _is_moving(name, shape, recipe.frozen):
-            weight.requires_grad_(requires_grad=False)
+            weight.requires_grad = False
     return [weight for weight in net.parameters() if weight.requires_grad]
 
 

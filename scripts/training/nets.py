@@ -130,7 +130,9 @@ def _new_llama(shape: NetShape) -> Any:  # noqa: ANN401 - as above
         max_position_embeddings=POSITIONS, bos_token_id=0, eos_token_id=0, pad_token_id=shape.vocabulary - 1,
         num_labels=shape.classes or 2,
     )  # fmt: skip
-    return LlamaForSequenceClassification(config) if shape.classes else LlamaForCausalLM(config)
+    if shape.classes:
+        return LlamaForSequenceClassification(config)  # type: ignore[no-untyped-call]  # as transformers writes it
+    return LlamaForCausalLM(config)
 
 
 def state_of(net: nn.Module) -> dict[str, Tensor]:

@@ -95,7 +95,7 @@ def _relations(count: int, generator: np.random.Generator) -> list[Relation]:
     """How the models after the root come to be, in their order; merges late, when there is something to merge."""
     kinds = list(EDGE_MIX)
     drawn = [pick(generator, kinds, list(EDGE_MIX.values())) for _ in range(count)]
-    plain = [relation for relation in drawn if relation != "merge"]
+    plain: list[Relation] = [relation for relation in drawn if relation != "merge"]
     for _ in range(count - len(plain)):
         plain.insert(int(generator.integers(len(plain) // 2, len(plain) + 1)), "merge")
     return plain
@@ -143,7 +143,7 @@ class _Tree:
             root = self.members[0].making
             init = root.seed if isinstance(root, Training) else 0
             other = draw_root(self.generator, replace(self.general, seed=self.data_seed + 1), self.size)
-            note = {"stranger_to": self.family, "same_initialisation_as": self.members[0].name}
+            note: dict[str, object] = {"stranger_to": self.family, "same_initialisation_as": self.members[0].name}
             self._stranger(replace(other, init_seed=init), count, note)
 
     def _stranger(self, making: Training, place: int, notes: dict[str, object]) -> None:
