@@ -137,6 +137,8 @@ def _on(layers: Sequence[Tensor], child: int, base: int, change: _Change, kin: S
     suspects = sorted(met, key=lambda member: -met[member])[:MOST_SUSPECTS]
     for count in range(2, MOST_PARENTS + 1):
         for parents in combinations(suspects, count):
+            if any(_same(change, vectors[a], vectors[b]) for a, b in combinations(parents, 2)):
+                continue
             for method, say, values in _hypotheses(change, parents, vectors, factors):
                 taken = _explained(change, values, count)
                 if taken is not None:
@@ -144,6 +146,13 @@ def _on(layers: Sequence[Tensor], child: int, base: int, change: _Change, kin: S
                     shares = dict(zip(parents, (say * kept).tolist(), strict=True))
                     return _merge(child, base, method=method, shares=shares)
     return None
+
+
+def _same(change: _Change, one: FloatArray, other: FloatArray) -> bool:
+    """Whether two task vectors are the same in most weights: then both came through the child, and explain it."""
+    long = np.maximum(np.abs(one), np.abs(other)) > STANDING_OUT * change.unit
+    alike = np.abs(one - other)[long] <= UNITS_OFF * change.unit[long]
+    return bool(len(alike) and alike.mean() > BY_CHANCE)
 
 
 def _kept(count: int, taken: FloatArray) -> FloatArray:

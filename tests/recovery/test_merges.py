@@ -277,3 +277,16 @@ def test_rounding_is_that_of_the_format(dtype: str):
     assert grid is not None
     expected = torch.from_numpy(weights).to(torch.float32).to(grid).double()
     assert torch.equal(as_stored(torch.from_numpy(weights.astype(np.float32)).double(), UNIT_ROUNDOFF[dtype]), expected)
+
+
+def test_a_model_is_no_merge_of_children_that_changed_few_of_its_weights(family: list[Weights]):
+    generator = np.random.default_rng(3)
+
+    def child() -> Weights:
+        changed = {n: w + 1e-2 * generator.normal(size=w.shape) for n, w in family[A].items()}
+        return {
+            n: np.where(generator.random(w.shape) < 0.05, changed[n], w).astype(np.float32)
+            for n, w in family[A].items()
+        }
+
+    assert merges_among(stored([family[ROOT], family[A], child(), child()], "BF16"), "BF16") == []
