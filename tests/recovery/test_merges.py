@@ -282,11 +282,9 @@ def test_rounding_is_that_of_the_format(dtype: str):
 def test_a_model_is_no_merge_of_children_that_changed_few_of_its_weights(family: list[Weights]):
     generator = np.random.default_rng(3)
 
-    def child() -> Weights:
-        changed = {n: w + 1e-2 * generator.normal(size=w.shape) for n, w in family[A].items()}
-        return {
-            n: np.where(generator.random(w.shape) < 0.05, changed[n], w).astype(np.float32)
-            for n, w in family[A].items()
-        }
+    def taking(share: float, some: Weights, rest: Weights) -> Weights:
+        return {n: np.where(generator.random(w.shape) < share, some[n], w).astype(np.float32) for n, w in rest.items()}
 
-    assert merges_among(stored([family[ROOT], family[A], child(), child()], "BF16"), "BF16") == []
+    parent = taking(0.5, family[A], family[ROOT])
+    children = [taking(0.05, family[i], parent) for i in (B, C)]
+    assert merges_among([family[ROOT], parent, *children], "F32") == []
