@@ -11,6 +11,7 @@ import numpy as np
 
 from indexer.clusters import connected_components
 from indexer.embedding import embed
+from indexer.inheritance import LEAST_SLOPE, inherits
 from indexer.nearest import nearest
 from indexer.relatedness import kin_threshold, relatedness
 from indexer.settings import IndexSettings
@@ -120,9 +121,10 @@ def _copies(first: IndexArray, count: int) -> Pairs:
 
 
 def _kin(values: WeightArray, plan: SamplePlan, settings: IndexSettings, ends: Pairs) -> Pairs:
-    """Those of the candidate pairs that pass the test, with their scores."""
+    """Those of the candidate pairs that are related and of which one may hold the other's weights, with their scores."""
     score = relatedness(values, plan, ends.left, ends.right)
     kept = score >= kin_threshold(settings.index_models)
+    kept[kept] = inherits(values, ends.left[kept], ends.right[kept]) >= LEAST_SLOPE
     return Pairs(ends.left[kept], ends.right[kept], score[kept])
 
 

@@ -22,7 +22,8 @@ Student's rather than normal (Satterthwaite's degrees of freedom), and is brough
 transformation of Wallace (1959), so that few sampled rows do not make false kin.
 
 Kin share their parent's numbering of units, so c_ii is large: their common origin, however long ago, is what the test
-finds. That includes models that share nothing but the random numbers they were initialised with.
+finds. That includes models that share nothing but the random numbers they were initialised with, which
+`indexer.inheritance` tells from kin.
 """
 
 import numpy as np

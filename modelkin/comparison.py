@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crawler.sampling import make_plan
+from indexer.inheritance import LEAST_SLOPE, inherits
 from indexer.relatedness import kin_threshold, relatedness
 from modelkin.config import Config
 from modelkin.weights import DescribedSource
@@ -23,7 +24,8 @@ class Comparison:
     shared_layers: int
     shared_weights: int
     relatedness: float | None  # standard deviations above strangers; None where architectures differ
-    kin_threshold: float  # from here on they are kin
+    kin_threshold: float  # from here on they are kin, if one may hold the other's weights
+    inherited: float | None  # the larger slope of one on the other: 1 where one holds the other's weights whole
     kin: bool | None  # None where architectures differ: not tested
     identical: bool
     cosine: float | None  # None where one of them is all zeros
@@ -49,12 +51,14 @@ def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSou
     strangers no parent is named: between them a direction means nothing. Raises `UsageError` when they share no layer,
     `ModelUnreadable` as the sources do.
     """
-    score = _relatedness(sources, config)
+    score, inherited = _relatedness(sources, config) or (None, None)
     threshold = kin_threshold(config.index.index_models)
     evidence = gather(sources, _one_pair(), config.evidence)
     layers, weights = _shared(sources)
     pairs = evidence.pairs
-    kin = None if score is None else bool(score >= threshold or pairs.identical[0])
+    kin = None
+    if score is not None and inherited is not None:
+        kin = bool((score >= threshold and inherited >= LEAST_SLOPE) or pairs.identical[0])
     parent, relation, confidence = _verdict(names, evidence, config) if kin is not False else (None, None, None)
     return Comparison(
         a=names[0],
@@ -64,6 +68,7 @@ def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSou
         shared_weights=weights,
         relatedness=score,
         kin_threshold=threshold,
+        inherited=inherited,
         kin=kin,
         identical=bool(pairs.identical[0]),
         cosine=_cosine(evidence),
@@ -93,15 +98,19 @@ def _shared(sources: tuple[DescribedSource, DescribedSource]) -> tuple[int, int]
     return len(layers), sum(layer.rows * layer.cols for layer in layers)
 
 
-def _relatedness(sources: tuple[DescribedSource, DescribedSource], config: Config) -> float | None:
-    """In standard deviations above strangers; None between architectures, which have no sample in common."""
+def _relatedness(sources: tuple[DescribedSource, DescribedSource], config: Config) -> tuple[float, float] | None:
+    """In standard deviations above strangers, and the larger slope of one on the other.
+
+    None between architectures, which have no sample in common.
+    """
     if sources[0].architecture.key != sources[1].architecture.key:
         return None
     crawl = config.crawl
     plan = make_plan(sources[0].architecture, budget_weights=crawl.budget_weights, version=crawl.plan_version)
     values = np.stack([_sample(source, plan) for source in sources])
     pair = _one_pair()
-    return float(relatedness(values, plan, pair.left, pair.right)[0])
+    slope = inherits(values, pair.left, pair.right)
+    return float(relatedness(values, plan, pair.left, pair.right)[0]), float(slope[0])
 
 
 def _sample(source: DescribedSource, plan: SamplePlan) -> WeightArray:

@@ -1,5 +1,6 @@
 """What a comparison found, in words: each number with what it means."""
 
+from indexer.inheritance import LEAST_SLOPE
 from modelkin.cli.printable import plain
 from modelkin.cli.render import percent
 from modelkin.comparison import Comparison
@@ -29,6 +30,7 @@ def witness_rows(found: Comparison) -> list[Row]:
     return [
         ("compared", f"{found.shared_layers} layers", f"{found.shared_weights:,} weights that both have"),
         _relatedness(found),
+        _inherited(found),
         (
             "cosine",
             "-" if found.cosine is None else f"{found.cosine:.6f}",
@@ -59,12 +61,19 @@ def witness_rows(found: Comparison) -> list[Row]:
 def _relatedness(found: Comparison) -> Row:
     if found.relatedness is None:
         return ("relatedness", "-", "not tested: different architectures")
-    word = "kin" if found.kin else "strangers"
+    word = "related" if found.identical or found.relatedness >= found.kin_threshold else "strangers"
     return (
         "relatedness",
         f"{found.relatedness:.1f}",
-        f"standard deviations above strangers; kin from {found.kin_threshold:.2f}: {word}",
+        f"standard deviations above strangers; related from {found.kin_threshold:.2f}: {word}",
     )
+
+
+def _inherited(found: Comparison) -> Row:
+    if found.inherited is None:
+        return ("inherited", "-", "not tested: different architectures")
+    word = "one may hold the other's weights" if found.inherited >= LEAST_SLOPE else "they share an origin at most"
+    return ("inherited", f"{found.inherited:.3f}", f"slope of one on the other; from {LEAST_SLOPE:g}: {word}")
 
 
 def _direction(found: Comparison) -> str:
