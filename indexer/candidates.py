@@ -121,7 +121,7 @@ def _copies(first: IndexArray, count: int) -> Pairs:
 
 
 def _kin(values: WeightArray, plan: SamplePlan, settings: IndexSettings, ends: Pairs) -> Pairs:
-    """Those of the candidate pairs that are related and of which one may hold the other's weights, with their scores."""
+    """Those of the candidate pairs that are related, and of which one may hold the other's weights; with scores."""
     score = relatedness(values, plan, ends.left, ends.right)
     kept = score >= kin_threshold(settings.index_models)
     kept[kept] = inherits(values, ends.left[kept], ends.right[kept]) >= LEAST_SLOPE

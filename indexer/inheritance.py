@@ -1,10 +1,10 @@
 """Does one of two related models hold the other's weights whole? Sharing an initialisation is not enough.
 
 A child is v = s u + r: its parent's weights, shrunk by decay at most, and a step r that has nothing to do with them.
-Then one of the two slopes <u, v> / <u, u> and <u, v> / <v, v> is near 1: the first is s, and where decay shrank the child
-the second exceeds 1. Two models that were trained from one random initialisation w, u = w + a and v = w + b, hold only w
-in common, and both slopes fall short of 1 by as much as each has learned. So do siblings that each went far from a
-parent that is missing: a step half as long as what was inherited leaves a slope of 1 / (1 + 1/4).
+Then one of the two slopes <u, v> / <u, u> and <u, v> / <v, v> is near 1: the first is s, and where decay shrank the
+child the second exceeds 1. Two models that were trained from one random initialisation w, u = w + a and v = w + b, hold
+only w in common, and both slopes fall short of 1 by as much as each has learned. So do siblings that each went far from
+a parent that is missing: a step half as long as what was inherited leaves a slope of 1 / (1 + 1/4).
 """
 
 import numpy as np
