@@ -92,8 +92,21 @@ def peft_tensors(factors: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tens
     }
 
 
-def peft_config(adapter: Adapter, *, base: str | None, modules: Sequence[str]) -> dict[str, object]:
-    """What adapter_config.json says; `modules` as the base model's library names them."""
+def ranks_of(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """The rank of each module in an adapter file, by its path in the base model."""
+    ending = ".lora_A.weight"
+    return {
+        name.removeprefix("base_model.model.").removesuffix(ending): len(factor)
+        for name, factor in tensors.items()
+        if name.endswith(ending)
+    }
+
+
+def peft_config(adapter: Adapter, *, base: str | None, ranks: Mapping[str, int]) -> dict[str, object]:
+    """What adapter_config.json says; `ranks` by the paths under which the modules are saved.
+
+    Ranks other than the adapter's are told by whole paths: the last part alone is shared by unlike modules of a ViT.
+    """
     return {
         "peft_type": "LORA",
         "base_model_name_or_path": base,
@@ -102,8 +115,8 @@ def peft_config(adapter: Adapter, *, base: str | None, modules: Sequence[str]) -
         "lora_dropout": 0.0,
         "bias": "none",
         "use_rslora": adapter.rank_stabilized,
-        "rank_pattern": dict(adapter.rank_pattern),
+        "rank_pattern": {path: rank for path, rank in sorted(ranks.items()) if rank != adapter.rank},
         "alpha_pattern": {},
-        "target_modules": sorted(modules),
+        "target_modules": sorted({path.rsplit(".", 1)[-1] for path in ranks}),
         "modules_to_save": None,
     }

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from scripts.training.adapters import peft_config
+from scripts.training.adapters import peft_config, ranks_of
 from scripts.training.checkpoint import write_safetensors, write_shards
 from scripts.training.learning import Training
 from scripts.training.nets import NetShape, new_net, published_name
@@ -80,7 +80,7 @@ def _write_model(home: Path, member: Member, made: Grown) -> None:
     home.mkdir(parents=True)
     if member.relation == "adapter":
         write_safetensors(home / "adapter_model.safetensors", dict(sorted(made.stored.items())))
-        _write(home / "adapter_config.json", _adapter_config(member))
+        _write(home / "adapter_config.json", _adapter_config(member, made))
     else:
         _write(home / "config.json", _config(member))
         _write_weights(home, member, made)
@@ -98,15 +98,13 @@ def _write_weights(home: Path, member: Member, made: Grown) -> None:
         )
 
 
-def _adapter_config(member: Member) -> dict[str, object]:
+def _adapter_config(member: Member, made: Grown) -> dict[str, object]:
+    """What the tensors say, by the names under which they are saved."""
     recipe = member.making
     if not isinstance(recipe, Training) or recipe.adapter is None:
         raise TypeError(f"{member.name} is no adapter")
-    modules = {
-        published_name(f"attention.{module}", member.shape.architecture).rsplit(".", 1)[-1]
-        for module in recipe.adapter.modules
-    }
-    return peft_config(recipe.adapter, base=member.declared, modules=sorted(modules))
+    ranks = ranks_of(made.stored)
+    return peft_config(recipe.adapter, base=member.declared, ranks=ranks)
 
 
 def _config(member: Member) -> dict[str, object]:
