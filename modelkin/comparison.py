@@ -1,6 +1,7 @@
 """What the weights of two models say about each other: relatedness, distance, rank, direction."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,6 +42,7 @@ class Comparison:
     direction_nats: float
     parent: str | None  # the likelier parent; None where the weights cannot say
     relation: str | None  # what the step looks like; None for strangers, and for siblings whose parent is a third model
+    details: Mapping[str, object]  # the numbers behind the relation
     confidence: float | None  # probability of that direction, or that they are such siblings
 
 
@@ -59,7 +61,7 @@ def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSou
     kin = None
     if score is not None and inherited is not None:
         kin = bool((score >= threshold and inherited >= LEAST_SLOPE) or pairs.identical[0])
-    parent, relation, confidence = _verdict(names, evidence, config) if kin is not False else (None, None, None)
+    verdict = _verdict(names, evidence, config) if kin is not False else _NO_VERDICT
     return Comparison(
         a=names[0],
         b=names[1],
@@ -82,9 +84,10 @@ def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSou
         step_cost=float(pairs.step_cost[0]),
         step_cost_per_weight=float(pairs.step_cost[0]) / weights,
         direction_nats=float(pairs.direction[0]),
-        parent=parent,
-        relation=relation,
-        confidence=confidence,
+        parent=verdict.parent,
+        relation=verdict.relation,
+        details=verdict.details,
+        confidence=verdict.confidence,
     )
 
 
@@ -118,16 +121,25 @@ def _sample(source: DescribedSource, plan: SamplePlan) -> WeightArray:
     return np.concatenate([source.read(name, start, start + count).ravel() for name, start, count in blocks])
 
 
-def _verdict(
-    names: tuple[str, str], evidence: ClusterEvidence, config: Config
-) -> tuple[str | None, str | None, float | None]:
-    """(parent, relation, confidence); neither is named where they are siblings of a model that is neither of them."""
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    parent: str | None
+    relation: str | None
+    details: Mapping[str, object]
+    confidence: float | None
+
+
+_NO_VERDICT = _Verdict(None, None, {}, None)
+
+
+def _verdict(names: tuple[str, str], evidence: ClusterEvidence, config: Config) -> _Verdict:
+    """Neither is named the parent where they are siblings of a model that is neither of them."""
     graph = recover_tree(evidence, config.recovery)
     if graph.root >= graph.members:
-        return None, None, float(graph.confidence[graph.root])
+        return replace(_NO_VERDICT, confidence=float(graph.confidence[graph.root]))
     child = 1 - graph.root
-    undecided = bool(evidence.pairs.identical[0])
-    return None if undecided else names[graph.root], graph.relation[child], float(graph.confidence[child])
+    parent = None if evidence.pairs.identical[0] else names[graph.root]
+    return _Verdict(parent, graph.relation[child], graph.details[child], float(graph.confidence[child]))
 
 
 def _cosine(evidence: ClusterEvidence) -> float | None:

@@ -78,8 +78,13 @@ def explain(facts: Facts) -> Explanation:
 
 def how_made(edge: GraphEdge) -> str:
     """The relation in words, with the numbers behind it."""
-    words = RELATION_WORDS.get(edge.relation, edge.relation)
-    numbers = ", ".join(f"{key} {_short(value)}" for key, value in json.loads(edge.details).items())
+    return step_words(edge.relation, json.loads(edge.details))
+
+
+def step_words(relation: str, details: Mapping[str, object]) -> str:
+    """A relation in words, with the numbers behind it."""
+    words = RELATION_WORDS.get(relation, relation)
+    numbers = ", ".join(f"{key} {_short(value)}" for key, value in details.items())
     return f"{words} ({numbers})" if numbers else words
 
 

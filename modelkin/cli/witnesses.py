@@ -4,8 +4,16 @@ from indexer.inheritance import LEAST_SLOPE
 from modelkin.cli.printable import plain
 from modelkin.cli.render import percent
 from modelkin.comparison import Comparison
+from modelkin.explanation import step_words
 
 Row = tuple[str, str, str]
+
+COPIED = {
+    "cast": "rounds to the other",
+    "quantized": "rounds to the other's few levels",
+    "pruned": "has values where the other has zeros, and equals it elsewhere",
+}
+"""What a parent is to its derived copy."""
 
 
 def verdict_line(found: Comparison) -> str:
@@ -31,6 +39,7 @@ def witness_rows(found: Comparison) -> list[Row]:
         ("compared", f"{found.shared_layers} layers", f"{found.shared_weights:,} weights that both have"),
         _relatedness(found),
         _inherited(found),
+        *_step(found),
         (
             "cosine",
             "-" if found.cosine is None else f"{found.cosine:.6f}",
@@ -76,11 +85,17 @@ def _inherited(found: Comparison) -> Row:
     return ("inherited", f"{found.inherited:.3f}", f"slope of one on the other; from {LEAST_SLOPE:g}: {word}")
 
 
+def _step(found: Comparison) -> list[Row]:
+    return (
+        [] if found.relation is None else [("step", found.relation, plain(step_words(found.relation, found.details)))]
+    )
+
+
 def _direction(found: Comparison) -> str:
     if found.kin is False:
         return "means nothing between strangers"
     if found.identical:
         return "none: the weights are identical"
-    if found.relation == "cast":
-        return f"{plain(found.parent or '')} rounds to the other, value by value: certain"
+    if found.relation in COPIED:
+        return f"{plain(found.parent or '')} {COPIED[found.relation]}, value by value: certain"
     return f"above 0: {plain(found.a)} is the parent; below: {plain(found.b)}; near 0: undecided"

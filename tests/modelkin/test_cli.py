@@ -189,6 +189,7 @@ def test_each_kind_of_pair_is_said_in_words(capsys: pytest.CaptureFixture[str], 
     step = {name: random.normal(size=(48, 1)) @ random.normal(size=(1, 48)) for name in weights}
     made = {
         "cast": rounded,
+        "pruned": {name: np.where(np.abs(w) < np.median(np.abs(w)), np.float32(0), w) for name, w in weights.items()},
         "lora": {name: (w + 0.1 * step[name]).astype(np.float32) for name, w in weights.items()},
         "other": weights | {name.replace(".1.", ".2."): w for name, w in weights.items() if ".1." in name},
     }
@@ -198,7 +199,10 @@ def test_each_kind_of_pair_is_said_in_words(capsys: pytest.CaptureFixture[str], 
         assert main(["compare", str(tmp_path / "o/root"), str(tmp_path / f"{kind}.safetensors")]) == 0
         told[kind] = capsys.readouterr().out
     assert f"{tmp_path}/o/root rounds to the other, value by value: certain" in told["cast"]
+    assert "has values where the other has zeros, and equals it elsewhere, value by value: certain" in told["pruned"]
+    assert "the same weights with some set to zero (agreement 1, sparsity 0.5)" in told["pruned"]
     assert "low, as LoRA leaves it" in told["lora"]
+    assert "a change of low rank, merged in" in told["lora"]
     assert "different architectures; what both have is identical" in told["other"]
     assert "not tested: different architectures" in told["other"]
 
