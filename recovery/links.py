@@ -1,7 +1,7 @@
 """What is known of pairs of nodes of a cluster, where a node is a set of members with the same weights."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,12 +33,17 @@ class Links:
         """Parts of the layers that can be drawn anew; 0 where nothing is known by layer."""
         return int(self.cost_parts.shape[1])
 
+    def with_votes(self, votes: FloatArray) -> "Links":
+        """The links with nats (links,) added to their directions, in equal parts to those of the layers."""
+        each = (votes / max(1, self.parts)).astype(np.float32)
+        return replace(self, forward=self.forward + votes, forward_parts=self.forward_parts + each[:, None])
+
     def cost_beside_copies(self) -> FloatArray:
         """Costs by which no link but its own leads to a cast or merge while another will do.
 
         What is near a model is near its casts as well: rounding both to one grid makes what they share equal. A merge
-        lies between its parents and so near to others of their kin. Whoever came through one is told by passage. What was
-        pruned or quantised is farther from all by a noise of its own, unless they came through it.
+        lies between its parents and so near to others of their kin. Whoever came through one is told by passage. What
+        was pruned or quantised is farther from all by a noise of its own, unless they came through it.
         """
         made = self._children(self.forced[~self.noisy[self.forced]])
         to_made = np.isin(self.left, made) | np.isin(self.right, made)

@@ -1,7 +1,8 @@
 """Models put together from whole layers of others.
 
-Every layer of such a model is bit for bit a layer of one of its parents, as stored in its own format. A child that trained some layers only, with a
-child of its own that trained others, looks alike, so the parents must differ from each other in every layer.
+Every layer of such a model is bit for bit a layer of one of its parents, as stored in its own format. A child that
+trained some layers only, with a child of its own that trained others, looks alike, so the parents must differ from each
+other in every layer.
 """
 
 from collections.abc import Sequence

@@ -41,11 +41,18 @@ class RecoverySettings:
     """`kin`: the most likely tree of training steps; `mother`: the paper's (arXiv 2405.18432), for comparison."""
     clip_nats: float = 5.0
     """kin: no single edge may say more about its direction: odds of 150 to 1, however well the model of a step fits."""
+    kurtosis_nats: float = 0.0
+    """kin: what the change of kurtosis, as `stage` expects it, adds to a direction (`recovery.voters`)."""
+    effective_rank_nats: float = 0.0
+    """kin: what a fall of the weights' effective rank adds to a direction (`recovery.voters`)."""
+    creation_nats: float = 0.0
+    """kin: what it adds to a direction that the one was created before the other; 0 leaves weights alone to decide."""
     distance: PaperDistance = "l_ft"
     """mother: l_ft for full fine-tuning, l_lora for LoRA, as the paper has them; l_ft_code, l_lora_code and rms as the
     authors' code has them (`recovery.mother`)."""
     stage: Stage = "specialised"
-    """mother: how all models but the root were trained: pre-trained further, or fine-tuned to a task."""
+    """How all models but the root were trained: pre-trained further, or fine-tuned to a task. For mother, and for
+    `kurtosis_nats` of kin."""
     kurtosis_weight: float = 0.3
     """mother: the paper's c, what a direction against the kurtosis costs in mean distances."""
 
@@ -57,5 +64,6 @@ class RecoverySettings:
     def __post_init__(self) -> None:
         if not 0 < self.clip_nats < float("inf"):
             raise ValueError(f"clip_nats must be positive and finite, not {self.clip_nats}")
-        if not 0 <= self.kurtosis_weight < float("inf"):
-            raise ValueError(f"kurtosis_weight must be finite and not negative, not {self.kurtosis_weight}")
+        for name in ("kurtosis_weight", "kurtosis_nats", "effective_rank_nats", "creation_nats"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be finite and not negative, not {getattr(self, name)}")

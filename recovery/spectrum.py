@@ -15,8 +15,8 @@ from torch import Tensor
 ROUNDING = 2 * math.log(2) / 9
 """Variance of a rounding error, over unit roundoff squared times the weight squared.
 
-The error is uniform within a unit in the last place, 2 roundoff 2**e for weights from 2**e to 2**(e+1): its variance is
-roundoff**2 4**e / 3; where magnitudes are spread evenly over the octaves, 4**e is the weight squared times 2 log(2) / 3.
+The error is uniform within a unit in the last place, 2 roundoff 2**e for weights from 2**e to 2**(e+1). Its variance is
+roundoff**2 4**e / 3. With magnitudes spread evenly over octaves, 4**e is the weight squared times 2 log(2) / 3.
 """
 EDGE_DEVIATIONS = 5.0
 """Standard deviations of the largest squared singular value of noise (Johnstone 2001) that are left above its edge."""

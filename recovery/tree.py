@@ -13,6 +13,7 @@ from recovery.merges import Merge, find_merges
 from recovery.mother import mother_edges
 from recovery.relations import details_of, relation_of
 from recovery.settings import PaperDistance, RecoverySettings, Stage
+from recovery.voters import voted_nats
 from storage.types import (
     COPY_KINDS,
     ClusterEvidence,
@@ -28,12 +29,12 @@ from storage.types import (
 def recover_tree(evidence: ClusterEvidence, settings: RecoverySettings) -> ModelGraph:
     """The tree by the method the settings name. Raises `ValueError` where the pairs do not connect all members."""
     if settings.method == "kin":
-        return recover_kin(evidence, clip_nats=settings.clip_nats)
+        return recover_kin(evidence, clip_nats=settings.clip_nats, votes=voted_nats(evidence, settings))
     stages = [settings.stage] * evidence.members
     return recover_mother(evidence, distance=settings.distance, stages=stages, kurtosis_weight=settings.kurtosis_weight)
 
 
-def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0) -> ModelGraph:
+def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0, votes: FloatArray | None = None) -> ModelGraph:
     """The most likely history when a training step adds a matrix of unknown covariance to a shrunken parent.
 
     1. Identical weights are one node. Which copy is the original the weights cannot tell: the lowest member number is
@@ -45,11 +46,14 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0) -> ModelGr
     5. Whoever decisively did not come through the parent found so far, or did come through a sibling, moves there.
     6. Siblings that have a step in common which no member made hang under a ghost.
        Confidence speaks of link and direction, and of weights: copies count as their original.
-    Raises `ValueError` where the evidence does not connect all members.
+    `votes` (pairs,) are nats added to the odds that left is the parent. Raises `ValueError` where the evidence does not
+    connect all members.
     """
     distinct = distinct_weights(evidence.members, evidence.pairs)
     sample = tuple(block[distinct.members] for block in evidence.sample)
     links = _links(distinct, evidence)
+    if votes is not None:
+        links = links.with_votes(votes[distinct.row])
     merges = _merges(links, sample, [evidence.roundoff[member] for member in distinct.members] if sample else [])
     history = most_likely_history(with_merges(links, merges), sample, clip_nats=clip_nats)
     graph = entered(_with_copies(distinct, history, evidence), distinct, merges, evidence.pairs)
