@@ -33,6 +33,7 @@ class ModelNode:
     model_class: str | None
     model_type: str | None
     architecture: str
+    is_adapter: bool  # unmerged: factors to be added to its parent's weights
     dtype: str
     parameters: int
     library: str | None

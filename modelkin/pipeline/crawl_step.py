@@ -9,6 +9,7 @@ from modelkin.config import Config
 from modelkin.pipeline.hub_address import HubAddress, reach
 from modelkin.progress import Progress
 from modelkin.report import RunReport
+from storage.adapter_records import Layout, ModelLayout, put_layouts
 from storage.catalog import Catalog
 from storage.crawl_records import (
     Sweep,
@@ -23,6 +24,9 @@ from storage.types import ListingPage, ModelRef, Skip
 
 COMMIT_MODELS = 256
 """Models read between two commits inside a page: what a crash costs at the most, beside the requests in flight."""
+
+MODULE_PARTS = ("path", "rows", "cols", "rank", "dora")
+"""Fields of an adapted module, in the order of a layout's."""
 
 
 class CrawlStep:
@@ -89,7 +93,20 @@ class CrawlStep:
     def _commit(self, batch: Sequence[ReadModel]) -> None:
         if not batch:
             return
+        put_layouts(self._catalog, [_layout(read) for read in batch])
         commit_fingerprints(self._catalog, [read.fingerprint for read in batch], [read.ref for read in batch])
         self._report.fetched += len(batch)
         self._report.fetched_bytes += sum(r.fingerprint.header_bytes + r.fingerprint.sampled_bytes for r in batch)
         self._report.resolver_requests += sum(read.fingerprint.resolver_requests for read in batch)
+
+
+def _layout(read: ReadModel) -> ModelLayout:
+    ref, adapter = read.ref, read.adapter
+    if adapter is None:
+        tensors = read.architecture.tensors
+        names, rows, cols = ([getattr(tensor, part) for tensor in tensors] for part in ("name", "rows", "cols"))
+        return ModelLayout(ref.hub_id, ref.revision, Layout(tuple(names), tuple(rows), tuple(cols)))
+    names, *numbers = ([getattr(module, part) for module in adapter.modules] for part in MODULE_PARTS)
+    base = ref.declared[0].repo_id if ref.declared else None
+    layout = Layout(tuple(names), *(tuple(part) for part in numbers))
+    return ModelLayout(ref.hub_id, ref.revision, layout, is_adapter=True, configured_base=base)

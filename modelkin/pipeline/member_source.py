@@ -1,6 +1,6 @@
 """The weights of a cluster's members, whose failures say which member it was."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,8 +10,8 @@ from storage.errors import ModelUnreadable
 from storage.graph_records import ClusterMembers
 from storage.types import ComparableTensor, TensorSource, WeightArray
 
-Opener = Callable[[ClusterMembers, int], TensorSource]
-"""Opens the weights of one member of a cluster."""
+Opener = Callable[[str, str, Sequence[str]], TensorSource]
+"""Opens the weights of one model: repository, revision, weight files by the listing."""
 
 
 class MemberUnreadableError(Exception):
@@ -34,7 +34,8 @@ class MemberSource:
     def open(cls, opener: Opener, cluster: ClusterMembers, place: int) -> Self:
         """Opens member `place`. Raises `MemberUnreadableError`."""
         try:
-            return cls(opener(cluster, place), place)
+            revision = cluster.members.revisions[place]
+            return cls(opener(cluster.repo_ids[place], revision, cluster.weight_files[place]), place)
         except ModelUnreadable as error:
             raise MemberUnreadableError(place, error) from error
 

@@ -108,15 +108,13 @@ class RecoverStep:
 
 @contextmanager
 def opened(address: HubAddress, config: Config) -> Iterator[Opener]:
-    """A way to open members' weights: from the folder itself, or from the Hub by ranges."""
+    """A way to open models: from the folder itself, or from the Hub by ranges."""
     if address.is_folder:
         folder = Path(address.location)
-        yield lambda cluster, place: FolderSource(folder / cluster.repo_ids[place])
+        yield lambda repo_id, _revision, _files: FolderSource(folder / repo_id)
         return
     with reach(address) as (endpoint, token), HubReader(endpoint, token=token, settings=config.hub) as reader:
-        yield lambda cluster, place: reader.open(
-            cluster.repo_ids[place], cluster.members.revisions[place], cluster.weight_files[place]
-        )
+        yield reader.open
 
 
 def _sampled(cluster: ClusterMembers, plan: SamplePlan) -> list[TensorSource]:

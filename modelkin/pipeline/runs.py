@@ -11,6 +11,7 @@ from modelkin.config import Config
 from modelkin.pipeline.hub_address import HubAddress, choose_hub, parse_hub
 from modelkin.progress import Progress
 from modelkin.report import RunReport
+from storage.adapter_records import detach_unsettled
 from storage.catalog import Catalog
 from storage.crawl_records import leave_out
 from storage.errors import IndexFault
@@ -75,10 +76,15 @@ def _index(run: Run) -> None:
     recovery = [config.recovery, config.evidence.spectrum_rows, config.index.all_pairs_members, config.index.neighbours]
     forget_outdated(run.catalog, index=repr(config.index), recovery=repr(recovery))
     index_pending(run.catalog, config, run.progress, run.report)
+    detach_unsettled(run.catalog)
 
 
 def _recover(run: Run, address: HubAddress) -> None:
-    """Recovers until every member could be read: one that cannot leaves its cluster, which is then another cluster."""
+    """Recovers until every member could be read: one that cannot leaves its cluster, which is then another cluster.
+
+    Adapters last, for they hang on the models of other clusters.
+    """
+    from modelkin.pipeline.adapter_step import AdapterStep  # noqa: PLC0415 - as above
     from modelkin.pipeline.recover_step import RecoverStep  # noqa: PLC0415 - as above
 
     step = RecoverStep(run.catalog, run.config, run.progress, run.report)
@@ -87,8 +93,9 @@ def _recover(run: Run, address: HubAddress) -> None:
         step.provisional()
         unreadable = step.exact(address)
         if not unreadable:
-            return
+            break
         leave_out(run.catalog, unreadable)
+    AdapterStep(run.catalog, run.config, run.progress).run(address)
 
 
 @contextmanager

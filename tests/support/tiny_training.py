@@ -80,20 +80,38 @@ def fine_tune(parent: Weights, corpus: Corpus, *, seed: int, steps: int = 200, r
 def adapt(parent: Weights, corpus: Corpus, *, seed: int, rank: int = 4, steps: int = 100) -> Weights:
     """A child by LoRA on the mixing and the up projections, merged."""
     network = _network(parent)
+    layers = [*network.mix, *network.up]
+    _attach_and_train(network, layers, corpus, seed=seed, rank=rank, steps=steps)
+    for layer in layers:
+        nn.utils.parametrize.remove_parametrizations(layer, "weight")
+    return _weights(network)
+
+
+def unmerged(parent: Weights, corpus: Corpus, *, seed: int, rank: int = 4, steps: int = 100) -> Weights:
+    """LoRA on the down projections, left unmerged: the factors as PEFT names them."""
+    network = _network(parent)
+    _attach_and_train(network, list(network.down), corpus, seed=seed, rank=rank, steps=steps)
+    return {
+        f"base_model.model.down.{place}.lora_{side}.weight": factor.detach().numpy().copy()
+        for place, layer in enumerate(network.down)
+        for side, factor in zip("BA", layer.parametrizations.weight[0].factors, strict=True)
+    }
+
+
+def _attach_and_train(
+    network: TinyNetwork, layers: list[nn.Module], corpus: Corpus, *, seed: int, rank: int, steps: int
+) -> None:
     for weight in network.parameters():
         weight.requires_grad_(requires_grad=False)
     generator = torch.Generator().manual_seed(seed)
     factors = []
-    for layer in [*network.mix, *network.up]:
+    for layer in layers:
         rows, cols = layer.weight.shape
         a = (torch.randn((rank, cols), generator=generator) / cols**0.5).requires_grad_()
         b = torch.zeros((rows, rank)).requires_grad_()
         nn.utils.parametrize.register_parametrization(layer, "weight", _LowRank(b, a))
         factors += [a, b]
     _train(network, factors, corpus, seed=seed, steps=steps, rate=1e-2)
-    for layer in [*network.mix, *network.up]:
-        nn.utils.parametrize.remove_parametrizations(layer, "weight")
-    return _weights(network)
 
 
 def rounded(model: Weights, grid: torch.dtype) -> Weights:

@@ -1,0 +1,1 @@
+DELETE FROM store.edge WHERE relation = 'adapter'
