@@ -20,7 +20,7 @@ from crawler.adapter_header import AdapterHeader, read_adapter
 from crawler.sources import FolderSource
 from modelkin.truth import read_truth
 from recovery.known_graph import TrueModel
-from scripts.make_wild import make_wild
+from scripts.make_wild import make_wild, print_plan
 from scripts.training.adapters import Adapter, peft_config, peft_tensors, ranks_of
 from scripts.training.corpora import Data, batches
 from scripts.training.derive import dare, slerp, ties
@@ -347,6 +347,38 @@ def test_a_training_in_pure_bfloat16_yields_bfloat16_weights():
     shape, data = _kind("llama")
     state = train(shape, None, Training(1, data, steps=3, rate=3e-3, pure_bf16=True)).state
     assert all(torch.equal(weight, weight.bfloat16().float()) for weight in state.values())
+
+
+@pytest.mark.parametrize("architecture", ["llama", "bert", "gru"])
+def test_a_resized_vocabulary_keeps_its_tokens_and_a_new_head_the_rest(architecture):
+    torch.set_num_threads(1)
+    shape, data = _kind(architecture)
+    start = train(shape, None, Training(1, data, steps=2, rate=3e-3)).state
+    untrained = Training(2, data, steps=0, rate=1e-3)
+    wider = train(replace(shape, vocabulary=80), start, untrained).state
+    assert {name for name in start if wider[name].shape != start[name].shape}
+    assert all(torch.equal(wider[name][: len(start[name])], start[name]) for name in start)
+    headed = train(replace(shape, classes=4), start, replace(untrained, steps=1)).state
+    shared = [name for name in start if name in headed and headed[name].shape == start[name].shape]
+    assert len(shared) > len(start) / 2
+    assert all(torch.allclose(headed[name], start[name], atol=3e-3) for name in shared)
+    assert any(len(weight) == 4 for weight in headed.values())
+
+
+def test_a_training_that_diverges_is_repeated_more_slowly():
+    torch.set_num_threads(1)
+    shape, data = _kind("llama")
+    trained = train(shape, None, Training(1, data, steps=8, rate=100.0, optimizer="sgd-unclipped"))
+    assert trained.rate < 100
+    assert np.isfinite(trained.loss)
+    assert all(bool(weight.isfinite().all()) for weight in trained.state.values())
+
+
+def test_the_plan_is_printed_without_training(capsys):
+    print_plan(seed=SEED, families=FAMILIES, size=SMALL)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == list(_plan())
+    assert sum("(left out)" in line for line in lines) == sum(not member.present for member in _plan().values())
 
 
 def _kind(architecture: Architecture) -> tuple[NetShape, Data]:
