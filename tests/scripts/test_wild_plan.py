@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from huggingface_hub.utils import validate_repo_id
 
+from scripts.make_wild import print_plan
 from scripts.training.learning import Training
 from scripts.wild.members import FULL, SMALL, Copying, Member, Merging, Pruning, Quantization, Relation, Size
 from scripts.wild.names import MOST_FAMILIES, PER_FAMILY, family_names
@@ -254,3 +255,11 @@ def test_recurrent_and_convolutional_networks_have_no_adapters_apart(plan):
             assert member.relation not in ("lora", "adapter")
         if member.shape.architecture == "conv":
             assert member.relation != "adapter"
+
+
+def test_a_plan_is_printed_without_training(full, capsys):
+    print_plan(seed=DEVELOPMENT, families=FAMILIES, size=FULL)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == [member.name for member in _members(full)]
+    left_out = [line.split()[1] for line in lines if "(left out)" in line]
+    assert left_out == [member.name for member in _members(full) if not member.present]
