@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from storage.types import BoolArray
+from storage.types import BoolArray, FloatArray
 
 LEAST_SHARE = 0.5
 """Of the changed layers, that have the commonest rank."""
@@ -19,26 +19,41 @@ LEAST_HIDDEN_SHARE, MOST_ABOVE = 0.25, 0.1
 """The same where the ranks of others are lower, and how many may be higher."""
 LEAST_LAYERS = 8
 """Changed layers of which a quarter says something."""
+MOST_WITHOUT = 0.25
+"""Of the changed layers, that may show no rank at all: an adapter changes every layer of its kinds by as much."""
 
 Ranks = npt.NDArray[np.int16]
 
 
-def adapted(ranks: Ranks, touched: BoolArray, sides: Sequence[int]) -> BoolArray:
-    """(pairs,) whether the differences are those of an adapter.
+def adapter_share(ranks: Ranks, touched: BoolArray, sides: Sequence[int]) -> FloatArray:
+    """(pairs,) the share of changed layers that have the commonest rank, where it is an adapter's, else 0.
 
-    `ranks` (pairs, layers) int16, `touched` (pairs, layers) whether any weight differs, `sides` the smaller side of
-    each layer. What an adapter leaves alone it leaves bit for bit, so a layer that changed within rounding speaks
-    against one. A layer too small for the rank counts as having it where it is full.
+    `ranks` (pairs, layers) int16, `touched` (pairs, layers) which layers changed, `sides` the smaller side of each
+    layer. What an adapter leaves alone it leaves bit for bit, so a layer that changed within rounding speaks against
+    one. A layer too small for the rank counts as having it where it is full.
     """
     common, side = most_common(ranks)[:, None], np.array(sides)
     agreeing = touched & ((ranks == common) | ((ranks >= side) & (side <= common)))
     count = np.maximum(touched.sum(1), 1)
     share, above = agreeing.sum(1) / count, (ranks > common).sum(1) / count
+    without = (touched & (ranks == 0)).sum(1) / count
     widest = np.where(touched, side, 0).max(1, initial=0)
-    low = (common[:, 0] > 0) & (2 * common[:, 0] <= widest)
+    low = (common[:, 0] > 0) & (2 * common[:, 0] <= widest) & (without <= MOST_WITHOUT)
     hidden = (share >= LEAST_HIDDEN_SHARE) & (above <= MOST_ABOVE) & (count >= LEAST_LAYERS)
-    found: BoolArray = low & ((share >= LEAST_SHARE) | hidden)
+    found: FloatArray = np.where(low & ((share >= LEAST_SHARE) | hidden), share, 0.0)
     return found
+
+
+def touched_kinds(ranks: Ranks, kinds: Sequence[str]) -> BoolArray:
+    """(pairs, layers) the layers of every kind of module of which at least one shows a rank.
+
+    Between models of different formats all layers differ by rounding, so that which ones changed is not to be seen.
+    """
+    touched = np.zeros(ranks.shape, dtype=np.bool_)
+    for kind in sorted(set(kinds)):
+        of_kind = [place for place, other in enumerate(kinds) if other == kind]
+        touched[:, of_kind] = (ranks[:, of_kind] > 0).any(1, keepdims=True)
+    return touched
 
 
 def most_common(ranks: Ranks) -> npt.NDArray[np.int64]:

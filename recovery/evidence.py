@@ -91,16 +91,17 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         moments.append(seen)
         totals.add(verdicts, layer)
         by_layer.add(verdicts, layer)
+    roundoff = np.array([_roundoff(source, layers) for source in sources])
+    seen_layers, low_rank = by_layer.evidence(mixed=roundoff[pairs.left] != roundoff[pairs.right])
+    weights = sum(layer.rows * layer.cols for layer in layers)
     return ClusterEvidence(
         members=len(sources),
-        pairs=totals.evidence(
-            pairs, copies.verdict(), by_layer.adapted(), weights=sum(layer.rows * layer.cols for layer in layers)
-        ),
+        pairs=totals.evidence(pairs, copies.verdict(), low_rank, weights=weights),
         moments=_weight_moments(layers, moments),
         bytes_read=sum(_stored_bytes(source, layers) for source in sources),
-        layers=by_layer.evidence(),
+        layers=seen_layers,
         sample=tuple(sample.blocks.values()),
-        roundoff=tuple(_roundoff(source, layers) for source in sources),
+        roundoff=tuple(roundoff.tolist()),
     )
 
 

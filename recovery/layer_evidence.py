@@ -35,7 +35,8 @@ class LayerVerdict:
     l2_squared: Tensor
     norm_squared: Tensor
     changed: Tensor
-    rank: Tensor  # int64
+    rank: Tensor  # int64, above the rounding of both ends
+    finer_rank: Tensor  # int64, above that of the more finely stored end
     step_cost: Tensor
     direction: Tensor
 
@@ -132,7 +133,8 @@ def _judge(
         l2_squared=batch.sums.row_squared[batch.at].sum(1),
         norm_squared=(norm[batch.left] + norm[batch.right]) / 2,
         changed=batch.sums.changed[batch.at],
-        rank=rank(squared, noise, sample=sample),
+        rank=rank(squared, noise.edge_squared, sample=sample),
+        finer_rank=rank(squared, noise.finer_edge_squared, sample=sample),
         step_cost=step_cost(squared, noise, sample=sample),
         direction=(log_likelihood_ratio(by_row) + log_likelihood_ratio(by_column)) / 2,
     )

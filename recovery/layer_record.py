@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from recovery.adapted import adapted
+from recovery.adapted import adapter_share, module_of, touched_kinds
 from recovery.layer_evidence import LayerVerdict
 from storage.types import BoolArray, ComparableTensor, FloatArray, LayerDistances, LayerEvidence, WeightArray
 
@@ -27,6 +27,7 @@ class LayerRecord:
     sides: tuple[int, ...]  # (layers,) the smaller one
     keeps_distances: bool
     ranks: list[np.ndarray] = field(default_factory=list)  # (pairs,) int16 for each layer seen
+    finer_ranks: list[np.ndarray] = field(default_factory=list)  # the same, above the finer model's rounding
     touched: list[BoolArray] = field(default_factory=list)  # (pairs,) for each layer seen
     distances: list[list[WeightArray]] = field(default_factory=list)  # largest, smallest, square of each layer seen
 
@@ -51,6 +52,7 @@ class LayerRecord:
     def add(self, verdicts: Sequence[LayerVerdict], layer: ComparableTensor) -> None:
         """Notes one layer, whose verdicts come in the order of the pairs."""
         self.ranks.append(np.minimum(joined(verdicts, "rank"), LARGEST_RANK).astype(np.int16))
+        self.finer_ranks.append(np.minimum(joined(verdicts, "finer_rank"), LARGEST_RANK).astype(np.int16))
         self.touched.append(joined(verdicts, "changed") > 0)
         if self.keeps_distances:
             columns = ("largest", "smallest", "l2_squared")
@@ -59,14 +61,21 @@ class LayerRecord:
             self.step_cost[:, self.part[layer.name]] += joined(verdicts, "step_cost").astype(np.float32)
             self.direction[:, self.part[layer.name]] += joined(verdicts, "direction").astype(np.float32)
 
-    def adapted(self) -> BoolArray:
-        """(pairs,) whether the difference is that of a merged adapter, once all layers have been added."""
-        return adapted(np.stack(self.ranks, axis=1), np.stack(self.touched, axis=1), self.sides)
+    def evidence(self, *, mixed: BoolArray) -> tuple[LayerEvidence, BoolArray]:
+        """Once all layers have been added; and for every pair whether its difference is that of a merged adapter.
 
-    def evidence(self) -> LayerEvidence:
-        """Once all layers have been added."""
-        ranks, touched = np.stack(self.ranks, axis=1), np.stack(self.touched, axis=1)
-        return LayerEvidence(self.names, ranks, touched, self.step_cost, self.direction, self._distances())
+        `mixed` (pairs,) says whose formats differ. Ranks are those above the rounding of both models, or above that of
+        the finer one alone where these agree better, as an adapter's do.
+        """
+        both, finer = (np.stack(ranks, axis=1) for ranks in (self.ranks, self.finer_ranks))
+        kinds = [module_of(name) for name in self.names]
+        changed = np.stack(self.touched, axis=1)
+        touched, touched_finer = (np.where(mixed[:, None], touched_kinds(r, kinds), changed) for r in (both, finer))
+        share, share_finer = adapter_share(both, touched, self.sides), adapter_share(finer, touched_finer, self.sides)
+        chosen = (share_finer > share)[:, None]
+        ranks, touched = np.where(chosen, finer, both), np.where(chosen, touched_finer, touched)
+        layers = LayerEvidence(self.names, ranks, touched, self.step_cost, self.direction, self._distances())
+        return layers, np.maximum(share, share_finer) > 0
 
     def _distances(self) -> LayerDistances | None:
         if not self.keeps_distances:

@@ -121,13 +121,13 @@ def _judged(layers: Sequence[Tensor], members: Sequence[int], roundoff: FloatArr
 
 def _sum_of(layers: Sequence[Tensor], members: Sequence[int], fits: Mapping[int, Fit]) -> int | None:
     """Which of the `members` that the others reproduce was computed from them; None where that is not told."""
+    once = [child for child, fit in fits.items() if fit.residual <= 1 + ROUNDED_ONCE]
+    if len(once) == 1 and fits[once[0]].residual >= 1 - ROUNDED_ONCE:
+        return once[0]
     scores = RelationRest.over([layer[list(members)] for layer in layers]).scores()
     best = members[int(scores.argmax())]
     if scores.max() >= ROUNDED and best in fits and fits[best].residual >= ROUNDED_AT_ALL:
         return best
-    once = [child for child, fit in fits.items() if abs(fit.residual - 1) <= ROUNDED_ONCE]
-    if len(once) == 1:
-        return once[0]
     between = [child for child, fit in fits.items() if (fit.shares > SMALLEST_SHARE).all()]
     return next((child for child in between if fits[child].left_of_step <= UNDOUBTED), None)
 

@@ -60,7 +60,8 @@ class Noise:
     """What rounding alone does to a difference, per pair, float64 (pairs,)."""
 
     variance: Tensor  # of an entry
-    edge_squared: Tensor  # the largest squared singular value that rounding alone makes
+    edge_squared: Tensor  # the largest squared singular value that rounding of both ends makes
+    finer_edge_squared: Tensor  # that rounding of the more finely stored end makes
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +79,26 @@ class RoundingProfile:
         the child's own rounding is noise; it is seldom stored more finely than its parent. Adding both would make two
         models of one coarse format dearer to link than a fine and a coarse one, and tie a half-precision model's
         children to the full-precision original. The edge allows for both: a child may have been made from its parent
-        before that was rounded, and noise counted as rank would hide that it is low.
+        before that was rounded, and noise counted as rank would hide that it is low. A child that is no coarser than
+        its parent, and was made from it as stored, has the noise of the finer one alone.
 
         A matrix of independent entries has no singular value above the root of its largest row's variance plus the
         root of its largest column's (Bandeira and van Handel 2016, up to terms that vanish with size); with equal
         variances this is noise_std * (sqrt(rows) + sqrt(cols)). Rounding is relative, so one column of outliers
         carries most of it, which the mean alone would take for a rank.
         """
-        line = (self.line[left] + self.line[right]).amax(1)
-        across = (self.across[left] + self.across[right]).amax(1)
         variance = torch.maximum(self.mean[left], self.mean[right]).clamp_min(SMALLEST_VARIANCE)
-        lines, length = self.line.shape[1] ** 0.5, self.across.shape[1] ** 0.5
+        both = self._edge(self.line[left] + self.line[right], self.across[left] + self.across[right])
+        ends = torch.stack([self._edge(self.line[end], self.across[end]) for end in (left, right)])
+        return Noise(variance, both, ends.amin(0))
+
+    def _edge(self, line: Tensor, across: Tensor) -> Tensor:
+        """(pairs,) from sums along lines (pairs, order) and across them (pairs, length)."""
+        lines, length = line.shape[1] ** 0.5, across.shape[1] ** 0.5
         deviation = (1 / lines + 1 / length) ** (1 / 3) / (lines + length)
-        edge = ROUNDING * (line.sqrt() + across.sqrt()) ** 2
-        return Noise(variance, edge * (1 + EDGE_DEVIATIONS * deviation))
+        edge = ROUNDING * (line.amax(1).sqrt() + across.amax(1).sqrt()) ** 2
+        margin: Tensor = edge * (1 + EDGE_DEVIATIONS * deviation)
+        return margin
 
 
 def rounding_profile(
@@ -126,12 +133,12 @@ def step_cost(squared: Tensor, noise: Noise, *, sample: SpectrumSample) -> Tenso
     return sample.length / 2 * (sample.side / sample.order) * spread.log().sum(1)
 
 
-def rank(squared: Tensor, noise: Noise, *, sample: SpectrumSample) -> Tensor:
-    """(pairs,) int64: singular values above the edge of the rounding noise, also that of the float64 Gram matrix.
+def rank(squared: Tensor, edge_squared: Tensor, *, sample: SpectrumSample) -> Tensor:
+    """(pairs,) int64: singular values above an edge of the rounding noise, also that of the float64 Gram matrix.
 
     Lines of a sample cannot show more than their number: a rank that fills the sample is given as the full rank.
     """
     gram_error = squared[:, -1] * sample.order * math.ulp(1.0)
-    edge = torch.maximum(noise.edge_squared, gram_error)
+    edge = torch.maximum(edge_squared, gram_error)
     found = (squared > edge.unsqueeze(1)).sum(1)
     return torch.where(found == sample.order, sample.side, found)

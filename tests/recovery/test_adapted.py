@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recovery.adapted import adapted, adapter_rank, most_common
+from recovery.adapted import adapter_rank, adapter_share, most_common, touched_kinds
 
 ROW = st.lists(st.integers(0, 6), min_size=1, max_size=12)
 
 
 def is_adapter(ranks: list[int], *, side: int = 64, touched: list[bool] | None = None) -> bool:
     seen = np.array([touched if touched is not None else [rank > 0 for rank in ranks]])
-    return bool(adapted(np.array([ranks], dtype=np.int16), seen, [side] * len(ranks))[0])
+    return bool(adapter_share(np.array([ranks], dtype=np.int16), seen, [side] * len(ranks))[0] > 0)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,9 @@ def test_a_change_within_rounding_elsewhere_speaks_against_an_adapter():
 
 def test_a_layer_too_small_for_the_rank_counts_where_it_is_full():
     ranks, touched = np.array([[8, 4, 4, 4]], dtype=np.int16), np.ones((1, 4), dtype=np.bool_)
-    assert adapted(ranks, touched, [64, 4, 4, 4]).all()
+    assert adapter_share(ranks, touched, [64, 4, 4, 4]) == pytest.approx([0.75])
+    assert adapter_share(np.array([[8, 4, 8, 8]], dtype=np.int16), touched, [64, 4, 64, 64]) == pytest.approx([0.75])
+    assert adapter_share(np.array([[4, 2, 2, 4]], dtype=np.int16), touched, [64, 2, 2, 64]) == pytest.approx([1.0])
 
 
 @given(st.lists(ROW, min_size=1, max_size=5).map(lambda rows: [row[: min(map(len, rows))] for row in rows]))
@@ -68,3 +70,10 @@ def test_the_commonest_rank_is_that_of_a_count(rows: list[list[int]]):
 def test_the_rank_is_the_largest_where_kinds_agree_and_the_commonest_otherwise():
     assert adapter_rank([8, 4, 8, 4, 4, 4], ["q", "v", "q", "v", "o", "o"]) == 8
     assert adapter_rank([4, 4, 5, 4, 7, 4], ["q", "v"] * 3) == 4
+
+
+def test_between_formats_a_kind_changed_as_a_whole_or_not_at_all():
+    ranks = np.array([[4, 0, 4, 0], [0, 0, 1, 0]], dtype=np.int16)
+    assert touched_kinds(ranks, ["q", "v", "q", "v"]).tolist() == [[True, False] * 2, [True, False] * 2]
+    shares = adapter_share(ranks, touched_kinds(ranks, ["q", "v", "q", "v"]), [64] * 4)
+    assert shares.tolist() == [1.0, 0.0], "half of the second one's changed layers show no rank"

@@ -36,7 +36,7 @@ def spectrum(u: torch.Tensor, v: torch.Tensor, sample: SpectrumSample) -> torch.
 
 def rank_of(u: torch.Tensor, v: torch.Tensor, dtype: str, order: int = 256) -> int:
     sample = SpectrumSample(*u.shape, min(*u.shape, order))
-    return int(rank(spectrum(u, v, sample), noise_of(u, v, dtype, sample), sample=sample)[0])
+    return int(rank(spectrum(u, v, sample), noise_of(u, v, dtype, sample).edge_squared, sample=sample)[0])
 
 
 def lora(generator: np.random.Generator, shape: tuple[int, int], rank: int, size: float) -> np.ndarray:
