@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,8 @@ import torch
 
 from crawler.local_hub import LocalHub
 from modelkin.config import Config
+from modelkin.pipeline import crawl, recover, refresh, verify
 from modelkin.pipeline import index as index_models
-from modelkin.pipeline import recover, refresh, verify
 from modelkin.progress import Silent
 from storage import lineage
 from storage.lineage import open_graph
@@ -23,12 +23,15 @@ FAMILY = ("lab/root", "lab/tuned", "other/root", "other/tuned")
 
 
 @pytest.fixture(scope="module")
-def adapters(models: Mapping[str, Weights]) -> Mapping[str, Weights]:
-    return {
+def adapters(models: Mapping[str, Weights]) -> Iterator[Mapping[str, Weights]]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield {
         "peft/liar": unmerged(models["lab/root"], domain(0, 7), seed=7),
         "peft/honest": unmerged(models["lab/tuned"], domain(0, 8), seed=8, rank=8),
         "peft/silent": unmerged(models["other/root"], domain(10, 9), seed=9, rank=2),
     }
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +149,26 @@ def test_between_index_and_recover_nothing_is_broken(adapted_index: Path, tmp_pa
     assert verify(index) == []
     recover(index, config=Config(), progress=Silent())
     assert index_content(index) == index_content(adapted_index)
+
+
+def test_a_base_that_cannot_be_compared_is_believed_if_it_is_declared(
+    adapted_hub: Path, adapted_index: Path, models: Mapping[str, Weights], tmp_path: Path
+):
+    hub = Path(shutil.copytree(adapted_hub, tmp_path / "hub"))
+    index = Path(shutil.copytree(adapted_index, tmp_path / "index"))
+    put_adapter(hub, "peft/new", unmerged(models["lab/root"], domain(0, 6), seed=6, rank=3, steps=30))
+    put_card(hub, "peft/new", "lab/root")
+    crawl(str(hub), index, config=Config(), progress=Silent())
+    for path in (hub / "lab" / "root", hub / "lab" / "tuned"):
+        (path / "model.safetensors").unlink()
+    recover(index, config=Config(), progress=Silent())
+    assert bases(index)["peft/new"] == ("lab/root", "declared")
+
+
+def test_a_base_that_stores_inputs_by_outputs_is_found(
+    models: Mapping[str, Weights], adapters: Mapping[str, Weights], tmp_path: Path
+):
+    stored = {name: weights.T if name.startswith("down") else weights for name, weights in models["lab/root"].items()}
+    put_model(tmp_path / "hub", "conv/root", {name: weights.copy() for name, weights in stored.items()})
+    put_adapter(tmp_path / "hub", "peft/liar", adapters["peft/liar"])
+    assert bases(refreshed(tmp_path / "hub", tmp_path / "index"))["peft/liar"] == ("conv/root", "weights")
