@@ -55,7 +55,7 @@ def test_a_change_within_rounding_elsewhere_speaks_against_an_adapter():
 def test_a_layer_too_small_for_the_rank_counts_where_it_is_full():
     ranks, touched = np.array([[8, 4, 4, 4]], dtype=np.int16), np.ones((1, 4), dtype=np.bool_)
     assert adapter_share(ranks, touched, [64, 4, 4, 4]) == pytest.approx([0.75])
-    assert adapter_share(np.array([[8, 4, 8, 8]], dtype=np.int16), touched, [64, 4, 64, 64]) == pytest.approx([0.75])
+    assert adapter_share(np.array([[8, 4, 8, 8]], dtype=np.int16), touched, [64, 4, 64, 64]) == pytest.approx([1.0])
     assert adapter_share(np.array([[4, 2, 2, 4]], dtype=np.int16), touched, [64, 2, 2, 64]) == pytest.approx([1.0])
 
 
