@@ -262,7 +262,7 @@ class LayerEvidence:
 
     names: tuple[str, ...]  # all compared layers
     rank: npt.NDArray[np.int16]  # (pairs, layers) int16: rank of the difference above rounding noise, at most 32,767
-    touched: BoolArray  # (pairs, layers) which layers changed: whose weights differ, or, between formats, beyond rounding
+    touched: BoolArray  # (pairs, layers) which layers changed; between formats, beyond rounding
     step_cost: WeightArray  # (pairs, parts) float32, layers of the key
     direction: WeightArray  # (pairs, parts) float32, layers of the key
     distances: LayerDistances | None = None  # where asked for
