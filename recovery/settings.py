@@ -45,8 +45,6 @@ class RecoverySettings:
     """kin: what the change of kurtosis, as `stage` expects it, adds to a direction (`recovery.voters`)."""
     effective_rank_nats: float = 0.0
     """kin: what a fall of the weights' effective rank adds to a direction (`recovery.voters`)."""
-    creation_nats: float = 0.0
-    """kin: what it adds to a direction that the one was created before the other; 0 leaves weights alone to decide."""
     distance: PaperDistance = "l_ft"
     """mother: l_ft for full fine-tuning, l_lora for LoRA, as the paper has them; l_ft_code, l_lora_code and rms as the
     authors' code has them (`recovery.mother`)."""
@@ -64,6 +62,6 @@ class RecoverySettings:
     def __post_init__(self) -> None:
         if not 0 < self.clip_nats < float("inf"):
             raise ValueError(f"clip_nats must be positive and finite, not {self.clip_nats}")
-        for name in ("kurtosis_weight", "kurtosis_nats", "effective_rank_nats", "creation_nats"):
+        for name in ("kurtosis_weight", "kurtosis_nats", "effective_rank_nats"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be finite and not negative, not {getattr(self, name)}")

@@ -3,8 +3,7 @@
 Each adds its nats to the log odds of one direction of every pair, by a sign alone. What they are worth was measured on
 two development sets (docs/research/direction.md): the effective rank of the weights fell from parent to child in 93 %
 of LoRA steps, all continued pre-training and 79 % of the fine-tunes whose direction the slopes show as well, in 36 % of
-those where they do not; kurtosis in about half. Times of creation are no weights, but a registry's own clock: where
-parents came before their children in nine cases of ten, they are worth 2.2 nats.
+those where they do not; kurtosis in about half.
 """
 
 import numpy as np
@@ -14,7 +13,7 @@ from storage.types import ClusterEvidence, FloatArray, WeightArray
 
 
 def voted_nats(evidence: ClusterEvidence, settings: RecoverySettings) -> FloatArray:
-    """(pairs,) nats that left is the parent, 0 without a voter; members come in the order of their creation."""
+    """(pairs,) nats that left is the parent, 0 without a voter."""
     pairs = evidence.pairs
     total = np.zeros(len(pairs.left))
     if settings.kurtosis_nats:
@@ -24,8 +23,6 @@ def voted_nats(evidence: ClusterEvidence, settings: RecoverySettings) -> FloatAr
     if settings.effective_rank_nats and evidence.sample:
         rank = np.mean([effective_rank(block) for block in evidence.sample], axis=0)
         total += settings.effective_rank_nats * np.sign(rank[pairs.left] - rank[pairs.right])
-    if settings.creation_nats:
-        total += settings.creation_nats * np.sign(pairs.right - pairs.left)
     return total
 
 
