@@ -24,7 +24,8 @@ def with_merges(links: Links, merges: Sequence[Merge]) -> Links:
         if link is not None:
             certain[link] = 1 if links.right[link] == merge.child else -1
             forced.append(link)
-    made_of = {merge.child: {*merge.parents, merge.base} for merge in merges}
+    plain = {merge.base for merge in merges} - {merge.child for merge in merges}
+    made_of = {merge.child: {*merge.parents, *({merge.base} & plain)} for merge in merges}
     return replace(links, certain=certain, forced=np.array(forced, dtype=np.int64), made_of=made_of)
 
 

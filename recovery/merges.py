@@ -159,7 +159,7 @@ def _patched(layers: Sequence[Tensor], patchwork: Patchwork) -> Merge:
 
 
 def _acyclic(merges: Sequence[Merge]) -> list[Merge]:
-    """The first merge of each child, without those that would close a ring."""
+    """The first merge of each child, without those whose parents would close a ring; a base is no parent."""
     kept: dict[int, Merge] = {}
     for merge in merges:
         if merge.child not in kept and merge.child not in _above(merge, kept):
@@ -171,7 +171,7 @@ def _above(merge: Merge, kept: Mapping[int, Merge]) -> set[int]:
     open_, ancestors = [merge], set[int]()
     while open_:
         merge = open_.pop()
-        sources = {*merge.parents, merge.base} - {-1} - ancestors
+        sources = {*merge.parents} - ancestors
         ancestors |= sources
         open_.extend(kept[source] for source in sources if source in kept)
     return ancestors

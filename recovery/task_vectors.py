@@ -218,7 +218,7 @@ def _explained(change: _Change, values: FloatArray, parents: int) -> FloatArray 
     """Share of the weights that each of `values` (choices, weights) makes, those of one parent first.
 
     Asked where they stand out of each other's rounding. None where they leave too many of the changed
-    weights, would make as many by chance, or where a parent alone makes hardly any.
+    weights, would make as many by chance, or where a parent gives to hardly any.
     """
     apart = [np.abs(one - other) for one, other in combinations([*values, np.zeros_like(change.unit)], 2)]
     telling = np.min(apart, axis=0) >= STANDING_OUT * change.unit
@@ -231,4 +231,4 @@ def _explained(change: _Change, values: FloatArray, parents: int) -> FloatArray 
         return None
     first = np.where(met.any(0) & moved, met.argmax(0), -1)
     taken = np.array([np.mean(first == choice) for choice in range(len(values))])
-    return taken if taken[:parents].min() >= SPIKE / 2 else None
+    return taken if _kept(parents, taken).min() >= SPIKE / 2 else None
