@@ -290,13 +290,13 @@ def test_a_model_is_no_merge_of_children_that_changed_few_of_its_weights(family:
     assert merges_among([family[ROOT], parent, *children], "F32") == []
 
 
-def test_a_parent_that_gave_to_few_weights_alone_is_found(family: list[Weights]):
+def test_a_parent_that_changed_fewer_weights_than_others_is_found(family: list[Weights]):
     generator = np.random.default_rng(6)
     sparse = {
         n: np.where(generator.random(w.shape) < 0.4, family[C][n], w).astype(np.float32)
         for n, w in family[ROOT].items()
     }
-    made = ties(family[ROOT], [family[A], family[B], sparse], [0.3, 0.4, 0.3], density=0.97)
+    made = ties(family[ROOT], [family[A], family[B], sparse], [0.3, 0.4, 0.3], density=0.5)
     (found,) = merges_among([*family[:3], sparse, made], "F32")
     assert (found.child, found.base) == (4, ROOT)
     assert shares_of(found) == pytest.approx({A: 0.3, B: 0.4, 3: 0.3}, abs=0.02)
