@@ -4,6 +4,7 @@ A witness is a function from facts and the edge from the heaviest parent to what
 not there; more come by adding one to `WITNESSES`. Nats are natural logarithms of odds in favour of the chosen parent.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,6 +106,23 @@ def _direction(_: Facts, edge: GraphEdge) -> Witness | None:
     )
 
 
+def _rounding(_: Facts, edge: GraphEdge) -> Witness | None:
+    nats = _rounding_nats(edge)
+    if not nats:
+        return None
+    return _weighed(
+        "rounding",
+        f"{nats:+.1f} nats",
+        nats,
+        "what is left without the adapter is the rounding of the child, not of the parent",
+    )
+
+
+def _rounding_nats(edge: GraphEdge) -> float:
+    said = json.loads(edge.details).get("rounding_nats", 0.0)
+    return float(said)
+
+
 def _changed(_: Facts, edge: GraphEdge) -> Witness | None:
     if edge.changed_share is None:
         return None
@@ -155,6 +173,7 @@ WITNESSES: tuple[Callable[[Facts, GraphEdge], Witness | None], ...] = (
     _copy,
     _step_cost,
     _direction,
+    _rounding,
     _second_best,
     _support,
     _changed,
@@ -176,7 +195,7 @@ def _other_parent(facts: Facts, edge: GraphEdge) -> str | None:
 def _other_direction(_: Facts, edge: GraphEdge) -> str | None:
     if edge.direction_nats is None or edge.relation in CERTAIN:
         return None
-    nats = edge.direction_nats
+    nats = edge.direction_nats + _rounding_nats(edge)
     if nats < 0:
         return f"this pair alone speaks for the reverse by {-nats:.1f} nats: what else is known outweighs it"
     weight = ": little" if nats < LITTLE_NATS else ""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from recovery.adapter_sums import adapter_sum
 from recovery.ghosts import Ghost, find_ghosts
 from recovery.links import Links, bounded_nats
 from recovery.placement import Placing, Rivals, lifted, place, rival_parents
@@ -26,6 +27,8 @@ class History:
     rival_odds: FloatArray  # (nodes,) against the chosen one, NaN where none
     ghosts: tuple[Ghost, ...]  # missing models between the nodes
     support: FloatArray  # (nodes,) share of resamplings of the layers with this edge, NaN where not resampled
+    adapter: BoolArray  # (nodes,) whether the link is a merged adapter's
+    rounding: FloatArray  # (nodes,) nats for this direction by who of parent and child was rounded, 0 where silent
 
 
 def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_nats: float) -> History:
@@ -38,14 +41,14 @@ def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_n
     `sample` holds blocks (nodes, rows, cols), or nothing, and then nobody is moved. Raises `ValueError` where the links
     do not connect all nodes.
     """
-    forward = bounded_nats(links, links.forward, clip_nats=clip_nats)
     cost = links.cost_beside_copies() if sample else links.cost
     chosen = minimum_spanning_tree(links.nodes, links.left, links.right, cost=cost, forced=links.forced)
+    links = _with_rounding(links, sample, chosen)
+    forward = bounded_nats(links, links.forward, clip_nats=clip_nats)
     rooting = root_tree(UndirectedTree(links.left[chosen], links.right[chosen], forward[chosen]))
     if not sample:
-        return _history(
-            rooting, np.append(chosen, -1)[rooting.edge], _no_rivals(links.nodes), _support(links, rooting, clip_nats)
-        )
+        link = np.append(chosen, -1)[rooting.edge]
+        return _history(links, rooting, link, _no_rivals(links.nodes), _support(links, rooting, clip_nats))
     placing = Placing(
         sample,
         links.nearest(),
@@ -54,11 +57,14 @@ def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_n
         made_of=links.made_of,
     )
     placed, _ = place(lifted(rooting.parent, placing), placing)
-    tree, rows = _tree_of(links, lifted(placed, placing), forward)
+    parent = lifted(placed, placing)
+    rows = _links_of(links, parent)
+    links = _with_rounding(links, sample, rows[rows >= 0])
+    tree = _tree_of(links, parent, rows, clip_nats)
     rooting = root_tree(tree)
     rivals = rival_parents(rooting.parent, placing)
     support = _support(links, rooting, clip_nats)
-    history = _history(rooting, np.append(rows, -1)[rooting.edge], rivals, support)
+    history = _history(links, rooting, np.append(rows, -1)[rooting.edge], rivals, support)
     agreed = np.where(placing.fixed | np.isnan(support), 1.0, (1 + support) / 2)
     history = replace(history, confidence=history.confidence * agreed)
     ghosts = find_ghosts(rooting.parent, sample, placing.fixed, _toward(rooting, tree))
@@ -91,21 +97,37 @@ def _certain_children(links: Links, rooting: Rooting, certain: BoolArray) -> Boo
     return found
 
 
-def _tree_of(links: Links, parent: IndexArray, forward: FloatArray) -> tuple[UndirectedTree, IndexArray]:
-    """The tree with its ratios, 0 where two nodes were not compared, and the link behind every edge, else -1."""
+def _with_rounding(links: Links, sample: tuple[WeightArray, ...], rows: IndexArray) -> Links:
+    """The links with what rounding says of those `rows` whose ends seem to differ by an adapter."""
+    rank, rounding = links.rank.copy(), links.rounding.copy()
+    for link in rows[(rank[rows] > 0) & (links.certain[rows] == 0) & (rounding[rows] == 0)].tolist():
+        left, right = ([block[end[link]] for block in sample] for end in (links.left, links.right))
+        found = adapter_sum(left, right, int(rank[link]))
+        rounding[link] = found.nats if found.is_rounding else 0.0
+        rank[link] = rank[link] if found.is_rounding else 0
+    return replace(links, rank=rank, rounding=rounding)
+
+
+def _links_of(links: Links, parent: IndexArray) -> IndexArray:
+    """The link behind the edge into every node that has a parent, -1 where the two were not compared."""
     rows = links.rows()
+    found = [rows.get((int(parent[c]), int(c)), -1) for c in np.flatnonzero(parent >= 0)]
+    return np.array(found, dtype=np.int64)
+
+
+def _tree_of(links: Links, parent: IndexArray, rows: IndexArray, clip_nats: float) -> UndirectedTree:
+    """The tree with its ratios, 0 where two nodes were not compared."""
+    forward = bounded_nats(links, links.forward, clip_nats=clip_nats)
     child = np.flatnonzero(parent >= 0)
-    found = np.array([rows.get((int(parent[c]), int(c)), -1) for c in child], dtype=np.int64)
-    toward = np.where(links.left[found] == parent[child], 1.0, -1.0)
-    ratio = np.where(found >= 0, toward * forward[found], 0.0)
-    return UndirectedTree(parent[child], child, ratio), found
+    toward = np.where(links.left[rows] == parent[child], 1.0, -1.0)
+    return UndirectedTree(parent[child], child, np.where(rows >= 0, toward * forward[rows], 0.0))
 
 
 def _no_rivals(nodes: int) -> Rivals:
     return Rivals(np.full(nodes, -1, dtype=np.int64), np.full(nodes, -np.inf))
 
 
-def _history(rooting: Rooting, link: IndexArray, rivals: Rivals, support: FloatArray) -> History:
+def _history(links: Links, rooting: Rooting, link: IndexArray, rivals: Rivals, support: FloatArray) -> History:
     """Confidence is the posterior of the direction times the odds of the link against its rival."""
     inner = rooting.parent >= 0
     held = np.where(inner, 1 / (1 + np.exp(np.clip(rivals.nats, -700, 700))), 1.0)
@@ -122,4 +144,6 @@ def _history(rooting: Rooting, link: IndexArray, rivals: Rivals, support: FloatA
         rival_odds=np.where(rival >= 0, np.maximum(misplaced, turned), np.nan),
         ghosts=(),
         support=support,
+        adapter=(link >= 0) & (links.rank[link] > 0),
+        rounding=np.where(link >= 0, np.where(links.left[link] == rooting.parent, 1, -1) * links.rounding[link], 0.0),
     )

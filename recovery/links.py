@@ -23,6 +23,8 @@ class Links:
     certain: IndexArray  # (links,) int64: 1 right is a copy or merge of left, -1 left of right, 0 neither
     copied: BoolArray  # (links,) certain, and a copy
     noisy: BoolArray  # (links,) certain, and pruned or quantised
+    rank: IndexArray  # (links,) int64: of the merged adapter that the two differ by, 0 where they do not
+    rounding: FloatArray  # (links,) log odds that left is the parent by who was rounded; 0 where not asked
     forced: IndexArray  # links that belong to the tree whatever they cost
     cost_parts: WeightArray  # (links, parts) float32: `cost` by parts of the layers; no parts where not known
     forward_parts: WeightArray  # (links, parts) float32: `forward` by parts of the layers
@@ -77,7 +79,8 @@ class Links:
 def bounded_nats(links: Links, forward: FloatArray, *, clip_nats: float) -> FloatArray:
     """Directions clipped yet different: links clipped alike would leave the root to the order of the nodes.
 
-    A copy or merge is certain: twice what all clipped links together could say, and still finite.
+    What rounding says of an adapter is bounded by itself. A copy or merge is certain: twice what all clipped links
+    together could say, and still finite.
     """
-    clipped = np.clip(forward, -clip_nats, clip_nats) + TIE_NATS * np.arcsinh(forward)
+    clipped = np.clip(forward, -clip_nats, clip_nats) + TIE_NATS * np.arcsinh(forward) + links.rounding
     return np.where(links.certain != 0, 2 * clip_nats * links.nodes * links.certain, clipped)

@@ -1,9 +1,11 @@
 """The Model Tree of a cluster from its evidence: by `kin`, the most likely tree of training steps, or by the paper."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from recovery.adapted import most_common
 from recovery.duplicates import DistinctWeights, copies_of, copy_rows, distinct_weights
 from recovery.ghosts import Ghost, with_ghosts
 from recovery.kin import History, most_likely_history
@@ -19,6 +21,7 @@ from storage.types import (
     ClusterEvidence,
     FloatArray,
     IndexArray,
+    LayerEvidence,
     MergeParents,
     ModelGraph,
     PairEvidence,
@@ -56,6 +59,7 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0, votes: Flo
         links = links.with_votes(votes[distinct.row])
     merges = _merges(links, sample, [evidence.roundoff[member] for member in distinct.members] if sample else [])
     history = most_likely_history(with_merges(links, merges), sample, clip_nats=clip_nats)
+    evidence = replace(evidence, pairs=_with_adapters(evidence.pairs, distinct, history))
     graph = entered(_with_copies(distinct, history, evidence), distinct, merges, evidence.pairs)
     return with_ghosts(graph, [_ghost_of_members(ghost, distinct) for ghost in history.ghosts])
 
@@ -90,10 +94,17 @@ def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:
         certain=pairs.copy[distinct.row],
         copied=pairs.copy[distinct.row] != 0,
         noisy=pairs.copy_kind[distinct.row] > COPY_KINDS.index("cast"),
+        rank=np.zeros(len(distinct.row), dtype=np.int64) if layers is None else _adapter_ranks(distinct, pairs, layers),
+        rounding=np.zeros(len(distinct.row)),
         forced=_forced_copies(distinct, pairs),
         cost_parts=unknown if layers is None else layers.step_cost[distinct.row],
         forward_parts=unknown if layers is None else layers.direction[distinct.row],
     )
+
+
+def _adapter_ranks(distinct: DistinctWeights, pairs: PairEvidence, layers: LayerEvidence) -> IndexArray:
+    ranks: IndexArray = np.where(pairs.low_rank[distinct.row], most_common(layers.rank[distinct.row]), 0)
+    return ranks
 
 
 def recover_mother(
@@ -149,7 +160,25 @@ def _with_copies(distinct: DistinctWeights, history: History, evidence: ClusterE
     graph.alternative[nodes] = np.where(history.rival >= 0, nodes[history.rival], -1)
     graph.alternative_odds[nodes] = history.rival_odds
     graph.support[nodes] = history.support
-    return graph
+    return replace(graph, details=_with_rounding(graph.details, nodes, history))
+
+
+def _with_adapters(pairs: PairEvidence, distinct: DistinctWeights, history: History) -> PairEvidence:
+    """The pairs with `low_rank` taken from those of the tree whose difference is more than an adapter and rounding."""
+    compared = history.link >= 0
+    low_rank = pairs.low_rank.copy()
+    low_rank[distinct.row[history.link[compared]]] &= history.adapter[compared]
+    return replace(pairs, low_rank=low_rank)
+
+
+def _with_rounding(
+    details: Sequence[Mapping[str, object]], nodes: IndexArray, history: History
+) -> tuple[Mapping[str, object], ...]:
+    """What is known of the members' edges, with the nats that rounding gave to the direction of an adapter's."""
+    told = {int(nodes[node]): round(float(history.rounding[node]), 1) for node in np.flatnonzero(history.rounding)}
+    return tuple(
+        {**known, "rounding_nats": told[member]} if member in told else known for member, known in enumerate(details)
+    )
 
 
 def _plain_graph(
