@@ -101,6 +101,7 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         bytes_read=sum(_stored_bytes(source, layers) for source in sources),
         layers=seen_layers,
         sample=tuple(sample.blocks.values()),
+        sample_names=tuple(sample.blocks),
         roundoff=tuple(roundoff.tolist()),
     )
 

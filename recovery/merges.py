@@ -53,12 +53,15 @@ class Merge:
 
 
 def find_merges(
-    sample: Sequence[WeightArray], roundoff: FloatArray, nearest: Mapping[int, Sequence[int]]
+    sample: Sequence[WeightArray],
+    roundoff: FloatArray,
+    nearest: Mapping[int, Sequence[int]],
+    names: Sequence[str] = (),
 ) -> list[Merge]:
     """The merges among the members of `sample`, float32 blocks (members, rows, cols), by child; none made of itself.
 
     `roundoff` (members,) is the unit roundoff of each stored format; `nearest` names whoever may be a merge, and the
-    kin that may have given to it.
+    kin that may have given to it; `names` are the blocks' layers, where known.
     """
     if not sample:
         return []
@@ -70,7 +73,7 @@ def find_merges(
     probes = [Probe.of(layers[i], roundoff) for i in probed]
     sums = [_judged(layers, members, roundoff, allowed) for members in relations(probes, allowed)]
     found = [merge for merge in sums if merge is not None]
-    found += [_patched(layers, patchwork) for patchwork in patchworks(layers, roundoff, allowed)]
+    found += [_patched(layers, patchwork) for patchwork in patchworks(layers, names, roundoff, allowed)]
     found.sort(key=lambda merge: (len(merge.parents) + (merge.base >= 0), merge.residual))
     return _acyclic([*found, *_task_merges(layers, roundoff, allowed, {merge.child for merge in found})])
 

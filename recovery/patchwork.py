@@ -1,10 +1,13 @@
 """Models put together from whole layers of others.
 
 Every layer of such a model is bit for bit a layer of one of its parents, as stored in its own format. A child that
-trained some layers only, with a child of its own that trained others, looks alike, so the parents must differ from each
-other in every layer.
+trained some layers only, with a child of its own that trained others, looks alike: it has some layers of its parent and
+the others of its child. But training leaves out kinds of modules, which every block has, and putting together takes
+blocks: each must be of one parent throughout. The parents must differ from each other in every layer; or, where they
+are equal in some, as an adapter's parent and child are, each must have given a block that is nobody else's in several.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,6 +19,8 @@ from torch import Tensor
 from recovery.mixtures import as_stored
 from storage.types import BoolArray, FloatArray, IndexArray
 
+BLOCK = re.compile(r"(?:.*?(?:^|\.)\d+(?=\.))|.*_l\d+$")
+"""Up to the first number in a layer's name, or all of it where a recurrent layer's number ends it."""
 MOST_PARENTS = 3
 MOST_DONORS = 24
 """Members tried as parents: those with the most layers in common."""
@@ -30,33 +35,62 @@ class Patchwork:
     taken: IndexArray  # (layers,)
 
 
-def patchworks(layers: Sequence[Tensor], roundoff: FloatArray, allowed: BoolArray) -> list[Patchwork]:
+def patchworks(
+    layers: Sequence[Tensor], names: Sequence[str], roundoff: FloatArray, allowed: BoolArray
+) -> list[Patchwork]:
     """Of all members of `layers` (members, weights); `allowed` (members, members): who may be a parent of the row.
 
-    Layers are compared as they are stored in the child's format, whose unit roundoff `roundoff` (members,) gives.
+    Layers are compared as they are stored in the child's format, whose unit roundoff `roundoff` (members,) gives; their
+    `names` tell the blocks, or are none.
     """
+    blocks = _blocks(names or [str(layer) for layer in range(len(layers))])
     found = []
     for half_unit in sorted(set(roundoff.tolist())):
         stored = (as_stored(layer.double(), half_unit) for layer in layers)
         codes = np.stack([torch.unique(layer, dim=0, return_inverse=True)[1].numpy() for layer in stored])
         found += [
-            _patchwork(codes, child, np.flatnonzero(allowed[child]))
+            _patchwork(codes, blocks, child, np.flatnonzero(allowed[child]))
             for child in np.flatnonzero(roundoff == half_unit).tolist()
         ]
     return sorted((one for one in found if one is not None), key=lambda one: one.child)
 
 
-def _patchwork(codes: IndexArray, child: int, kin: IndexArray) -> Patchwork | None:
+def _blocks(names: Sequence[str]) -> IndexArray:
+    """(layers,) the number of the block each layer belongs to."""
+    labels = [found.group() if (found := BLOCK.match(name)) else name for name in names]
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
+def _patchwork(codes: IndexArray, blocks: IndexArray, child: int, kin: IndexArray) -> Patchwork | None:
     """`codes` (layers, members): equal where the layers are."""
     same = codes[:, kin] == codes[:, [child]]  # (layers, kin)
     if not same.any(1).all() or same.all(0).any():
         return None
     common = same.sum(0)
     donors = [int(i) for i in np.argsort(-common, kind="stable")[:MOST_DONORS] if common[i]]
-    for count in range(2, MOST_PARENTS + 1):
-        for chosen in combinations(donors, count):
-            together = codes[:, kin[list(chosen)]]
-            apart = all((together[:, a] != together[:, b]).all() for a, b in combinations(range(count), 2))
-            if apart and same[:, chosen].any(1).all():
-                return Patchwork(child, tuple(kin[list(chosen)].tolist()), same[:, chosen].argmax(1))
-    return None
+    sets = [chosen for count in range(2, MOST_PARENTS + 1) for chosen in combinations(donors, count)]
+    whole = [chosen for chosen in sets if same[:, chosen].any(1).all() and _whole(same[:, chosen], blocks).any(1).all()]
+    apart = (chosen for chosen in whole if _apart(codes[:, kin[list(chosen)]]))
+    telling = (chosen for chosen in whole if _tell(same[:, chosen], blocks))
+    chosen = next(apart, None) or next(telling, None)
+    if chosen is None:
+        return None
+    taken = _whole(same[:, chosen], blocks)[blocks].argmax(1)
+    return Patchwork(child, tuple(kin[list(chosen)].tolist()), taken)
+
+
+def _apart(codes: IndexArray) -> bool:
+    """Whether no two of the parents are equal in any layer; (layers, parents)."""
+    return all((codes[:, a] != codes[:, b]).all() for a, b in combinations(range(codes.shape[1]), 2))
+
+
+def _whole(taken: BoolArray, blocks: IndexArray) -> BoolArray:
+    """(blocks, parents) whether all of a block may be of one parent; `taken` (layers, parents) whether a layer may."""
+    return np.stack([taken[blocks == block].all(0) for block in range(int(blocks.max()) + 1)])
+
+
+def _tell(taken: BoolArray, blocks: IndexArray) -> bool:
+    """Whether each parent gave a block that several layers say can be of no other."""
+    whole = _whole(taken, blocks)
+    several = np.bincount(blocks, weights=~taken.all(1)) > 1
+    return bool((whole & (whole.sum(1) == 1)[:, None] & several[:, None]).any(0).all())

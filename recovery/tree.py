@@ -57,7 +57,7 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0, votes: Flo
     links = _links(distinct, evidence)
     if votes is not None:
         links = links.with_votes(votes[distinct.row])
-    merges = _merges(links, sample, [evidence.roundoff[member] for member in distinct.members] if sample else [])
+    merges = _merges(links, sample, evidence, distinct) if sample else []
     history = most_likely_history(with_merges(links, merges), sample, clip_nats=clip_nats)
     evidence = replace(evidence, pairs=_with_adapters(evidence.pairs, distinct, history))
     graph = entered(_with_copies(distinct, history, evidence), distinct, merges, evidence.pairs)
@@ -69,17 +69,18 @@ def _ghost_of_members(ghost: Ghost, distinct: DistinctWeights) -> Ghost:
     return Ghost(parent, tuple(int(distinct.members[child]) for child in ghost.children))
 
 
-def _merges(links: Links, sample: tuple[WeightArray, ...], roundoff: Sequence[float]) -> list[Merge]:
+def _merges(
+    links: Links, sample: tuple[WeightArray, ...], evidence: ClusterEvidence, distinct: DistinctWeights
+) -> list[Merge]:
     """Merges among the nodes that are no copies, of parents that are none."""
-    if not sample:
-        return []
     copies = links.copies()
     nearest = {
         node: [near for near in kin if near not in copies]
         for node, kin in links.nearest().items()
         if node not in copies
     }
-    return find_merges(sample, np.array(roundoff), nearest)
+    roundoff = np.array(evidence.roundoff)[distinct.members]
+    return find_merges(sample, roundoff, nearest, evidence.sample_names)
 
 
 def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:

@@ -279,6 +279,7 @@ class ClusterEvidence:
     layers: LayerEvidence | None = None
     sample: tuple[WeightArray, ...] = ()  # blocks (members, rows, cols) float32: the same rows of every member
     roundoff: tuple[float, ...] = ()  # unit roundoff of each member's stored format, where there is a sample
+    sample_names: tuple[str, ...] = ()  # the layer of each block of the sample
 
 
 @dataclass(frozen=True, slots=True)
