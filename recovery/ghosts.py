@@ -39,6 +39,7 @@ class Ghost:
 
     parent: int
     children: tuple[int, ...]
+    relation: Relation = "finetune"  # of the children
 
     @property
     def confidence(self) -> float:
@@ -136,7 +137,7 @@ def with_ghosts(graph: ModelGraph, ghosts: Sequence[Ghost]) -> ModelGraph:
             alternative[child], odds[child] = graph.parent[child], ODDS ** (1 - len(ghost.children))
             parent[child], pair[child], support[child] = number, -1, np.nan
             confidence[child] = ghost.confidence
-            relation[child], details[child] = "finetune", {"siblings": len(ghost.children)}
+            relation[child], details[child] = ghost.relation, {"siblings": len(ghost.children)}
     return replace(
         graph,
         root=int(np.flatnonzero(parent < 0)[0]),

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from recovery.adapter_ghosts import find_adapter_ghosts
 from recovery.adapter_sums import adapter_sum
 from recovery.ghosts import Ghost, find_ghosts
 from recovery.links import Links, bounded_nats
@@ -67,7 +68,9 @@ def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_n
     history = _history(links, rooting, np.append(rows, -1)[rooting.edge], rivals, support)
     agreed = np.where(placing.fixed | np.isnan(support), 1.0, (1 + support) / 2)
     history = replace(history, confidence=history.confidence * agreed)
-    ghosts = find_ghosts(rooting.parent, sample, placing.fixed, _toward(rooting, tree))
+    ghosts = find_adapter_ghosts(rooting.parent, history.link, links, sample)
+    settled = placing.fixed | np.isin(np.arange(links.nodes), [child for ghost in ghosts for child in ghost.children])
+    ghosts += find_ghosts(rooting.parent, sample, settled, _toward(rooting, tree))
     return replace(history, ghosts=tuple(ghosts))
 
 

@@ -66,7 +66,7 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0, votes: Flo
 
 def _ghost_of_members(ghost: Ghost, distinct: DistinctWeights) -> Ghost:
     parent = int(distinct.members[ghost.parent]) if ghost.parent >= 0 else -1
-    return Ghost(parent, tuple(int(distinct.members[child]) for child in ghost.children))
+    return replace(ghost, parent=parent, children=tuple(int(distinct.members[child]) for child in ghost.children))
 
 
 def _merges(
