@@ -3,9 +3,8 @@
 Two sums of one missing parent differ by the ranks of both their adapters, and what is left is the rounding of both: a
 parent and its child leave the rounding of the child alone (`recovery.adapter_sums`). A parent of two children has no
 rank of its own in the three differences between them: d(x, y) + d(x, z) - d(y, z), in ranks, is 0 at the one in the
-middle and twice the rank of its own adapter at a sibling. A child that was merged into its parent before that was
-rounded leaves two roundings as well, and no rank; so two siblings alone are told in full precision only, where nothing
-is rounded before it is stored.
+middle and twice the rank of its own adapter at a sibling. Two alone are not told: a child that was merged into its
+parent before that was rounded, or that came through a missing adapter, leaves two roundings as well.
 """
 
 from collections.abc import Sequence
@@ -45,7 +44,7 @@ def find_adapter_ghosts(
     groups: dict[int, list[int]] = {}
     for node in range(len(parent)):
         groups.setdefault(joined.find(node), []).append(node)
-    siblings = (group for group in groups.values() if _are_siblings(group, seen, links))
+    siblings = (group for group in groups.values() if _are_siblings(group, links))
     return [Ghost(_above(group, parent), tuple(group), relation="lora") for group in siblings]
 
 
@@ -54,15 +53,13 @@ def _seen(links: Links, link: int, sample: Sequence[WeightArray]) -> AdapterSum:
     return adapter_sum(left, right, int(links.rank[link]))
 
 
-def _are_siblings(group: Sequence[int], seen: dict[int, AdapterSum], links: Links) -> bool:
-    if len(group) < FEWEST_BY_RANK:
-        return len(group) > 1 and all(seen[child].is_full_precision for child in group if child in seen)
+def _are_siblings(group: Sequence[int], links: Links) -> bool:
     rows = links.rows()
 
     def rank(a: int, b: int) -> int:
         return int(links.rank[rows[a, b]]) if (a, b) in rows else 0
 
-    return all(
+    return len(group) >= FEWEST_BY_RANK and all(
         rank(y, z) and rank(x, y) + rank(x, z) > rank(y, z)
         for x in group
         for y, z in permutations([node for node in group if node != x], 2)

@@ -36,7 +36,6 @@ class AdapterSum:
     nats: float  # log odds, at most `MOST_NATS`, that left is the parent
     is_rounding: bool  # what is left is rounding in every layer, as a merged adapter leaves it
     both: float  # nats per weight that both were rounded, against the likelier one alone; 0 where silent
-    is_full_precision: bool  # both are stored in a format that no training goes beyond
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +70,11 @@ def adapter_sum(left: Sequence[WeightArray], right: Sequence[WeightArray], rank:
         if 2 * rank < min(a.shape) and not np.array_equal(a, b)
     ]
     fitting = [layer for layer in layers if layer is not None]
-    is_full = all(_spacing(end).eps == torch.finfo(torch.float32).eps for end in (*left, *right))
     if len(fitting) < len(layers) or not fitting:
-        return AdapterSum(0.0, is_rounding=len(fitting) == len(layers), both=0.0, is_full_precision=is_full)
+        return AdapterSum(0.0, is_rounding=len(fitting) == len(layers), both=0.0)
     weights = sum(a.size for a, b in zip(left, right, strict=True) if not np.array_equal(a, b))
     nats, both = _readings(np.stack(fitting))
-    return AdapterSum(nats, is_rounding=True, both=both / weights, is_full_precision=is_full)
+    return AdapterSum(nats, is_rounding=True, both=both / weights)
 
 
 def _readings(layers: FloatArray) -> tuple[float, float]:
