@@ -150,24 +150,18 @@ def _grow(graph: _Graph, components: _Components) -> _Growth:
 
     A component that nothing enters holds the root: it swallows all from which its cycle can be reached.
     """
-    own, other = components.component[graph.head], components.component[graph.tail]
     ends = np.flatnonzero(components.settled)
     inside = np.flatnonzero(_useful(graph, components))
-    distance, first = shortest_ways(
-        graph.tail[inside], graph.head[inside], graph.cost[inside], ends=ends, nodes=graph.size
-    )
-    across = np.flatnonzero(own != other)
-    reach = np.full(graph.size, np.inf)
-    np.minimum.at(reach, own[across], distance[graph.head[across]] + graph.cost[across])
-    reach = reach[components.component]
+    tail, head, cost = graph.tail[inside], graph.head[inside], graph.cost[inside]
+    distance, first = shortest_ways(tail, head, cost, ends=ends, nodes=graph.size)
+    reach = _reach(graph, components, distance)
     swallowed = np.isfinite(distance) & (distance <= reach)
-    nodes = np.arange(graph.size)
+    onward, crossing = np.arange(graph.size), np.full(graph.size, NONE)
     walking = np.flatnonzero(swallowed & (first != NONE))
-    onward, crossing = nodes.copy(), np.full(graph.size, NONE)
-    onward[walking] = graph.head[inside[first[walking]]]
-    crossing[walking] = graph.row[inside[first[walking]]]
+    edge = first[walking]
+    onward[walking], crossing[walking] = head[edge], graph.row[inside[edge]]
     return _Growth(
-        group=np.where(swallowed, components.component, nodes),
+        group=np.where(swallowed, components.component, np.arange(graph.size)),
         distance=np.where(swallowed, distance, 0.0),
         reach=np.where(swallowed & np.isfinite(reach), reach, 0.0),
         onward=onward,
@@ -178,15 +172,23 @@ def _grow(graph: _Graph, components: _Components) -> _Growth:
 def _useful(graph: _Graph, components: _Components) -> BoolArray:
     """The edges (edges,) growth may take: within a component, and no dearer than the cheapest entry into its cycle.
 
-    That entry bounds the reach, so dearer edges lead to nothing that is swallowed. It spares most of the work.
+    That entry is known before anything grows and bounds the reach, so dearer edges lead to nothing that is swallowed.
     """
     component, settled = components.component, components.settled
-    own, other = component[graph.head], component[graph.tail]
-    bound = np.full(graph.size, np.inf)
-    entry = np.flatnonzero((own != other) & settled[graph.head])
-    np.minimum.at(bound, own[entry], graph.cost[entry])
-    useful: BoolArray = (own == other) & (graph.cost <= bound[own]) & ~settled[graph.tail]
+    bound = _reach(graph, components, np.where(settled, 0.0, np.inf))
+    within = component[graph.head] == component[graph.tail]
+    useful: BoolArray = within & (graph.cost <= bound[graph.head]) & ~settled[graph.tail]
     return useful
+
+
+def _reach(graph: _Graph, components: _Components, distance: FloatArray) -> FloatArray:
+    """How far the component of each node (size,) grows at these distances (size,), infinite where nothing enters it."""
+    own = components.component[graph.head]
+    across = np.flatnonzero(own != components.component[graph.tail])
+    nearest = np.full(graph.size, np.inf)
+    np.minimum.at(nearest, own[across], graph.cost[across] + distance[graph.head[across]])
+    reach: FloatArray = nearest[components.component]
+    return reach
 
 
 def _contract(graph: _Graph, growth: _Growth) -> tuple[_Graph, IndexArray]:
