@@ -21,6 +21,7 @@ rounds, each a few sweeps over the edges left and one run of Dijkstra's method.
 """
 
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
 
@@ -104,14 +105,12 @@ def minimum_arborescence(
     Edges tail -> head (edges,) may be parallel or loops; weights are finite, of any sign, and stay as they are. `root`
     fixes the root; otherwise any node may be it. Among edges into a node that cost the same the first is taken, among
     roots that cost the same one that the order of nodes and edges alone decides: the same graph gives the same tree.
-    Raises `ValueError` where no arborescence spans all nodes, or a weight is not finite.
+    Raises `ValueError` where no arborescence spans all nodes, or weights or sums of them are not finite.
     """
-    if not np.isfinite(weight).all():
-        raise ValueError("weights must be finite: leave out what cannot be an edge")
-    # A root is a node that nothing enters: a fixed one is made so, a free one is found when everything else is entered.
-    kept = (tail != head) if root is None else (tail != head) & (head != root)
-    row = np.flatnonzero(kept)
-    graph = _Graph(tail[row], head[row], weight[row].astype(np.float64), row, np.arange(nodes), np.zeros(nodes))
+    # Costs never exceed the weights' spread, and distances add up fewer costs than there are nodes.
+    if len(weight) and not isfinite(nodes * (float(weight.max()) - float(weight.min()))):
+        raise ValueError("weights must be finite, their spread times nodes too: leave out what cannot be an edge")
+    graph = _undecided(nodes, tail, head, weight=weight, root=root)
     node = np.arange(nodes)
     rounds: list[_Round] = []
     while graph.size > 1:
@@ -121,6 +120,13 @@ def minimum_arborescence(
         graph, group = _contract(graph, growth)
         node = group[node]
     return _expand(rounds, head, graph.seat)
+
+
+def _undecided(nodes: int, tail: IndexArray, head: IndexArray, *, weight: FloatArray, root: int | None) -> _Graph:
+    """The caller's graph without loops. A root is what nothing enters: a fixed one is made so, a free one turns out."""
+    kept = (tail != head) if root is None else (tail != head) & (head != root)
+    row = np.flatnonzero(kept)
+    return _Graph(tail[row], head[row], weight[row].astype(np.float64), row, np.arange(nodes), np.zeros(nodes))
 
 
 def _take_cheapest(graph: _Graph) -> tuple[_Graph, _Components]:
@@ -174,10 +180,9 @@ def _useful(graph: _Graph, components: _Components) -> BoolArray:
 
     That entry is known before anything grows and bounds the reach, so dearer edges lead to nothing that is swallowed.
     """
-    component, settled = components.component, components.settled
-    bound = _reach(graph, components, np.where(settled, 0.0, np.inf))
-    within = component[graph.head] == component[graph.tail]
-    useful: BoolArray = within & (graph.cost <= bound[graph.head]) & ~settled[graph.tail]
+    bound = _reach(graph, components, np.where(components.settled, 0.0, np.inf))
+    within = components.component[graph.head] == components.component[graph.tail]
+    useful: BoolArray = within & (graph.cost <= bound[graph.head])
     return useful
 
 

@@ -203,6 +203,13 @@ def test_nested_cycles_are_opened_where_they_are_entered():
     assert weight_of(5, edges, root=4) == least_weight(5, edges, 4)
 
 
+def test_a_cycle_is_entered_by_the_way_that_is_cheapest_in_all():
+    # Into the cycle of 0 and 1: straight for 10; by 2 for 3 and on for 6, or for 4 + 4 over 3.
+    edges = [(0, 1, 0.0), (1, 0, 0.0), (0, 2, 0.0), (0, 3, 0.0), (2, 0, 6.0), (2, 3, 4.0), (3, 0, 4.0)]
+    entries = [(4, 0, 10.0), (4, 2, 3.0)]
+    assert minimum_arborescence(5, *columns(edges + entries), root=4).tolist() == [4, 0, 8, 3, -1]
+
+
 def test_the_caller_s_weights_stay_as_they_are():
     tail, head, weight = columns([(0, 1, 2.0), (1, 0, 1.0), (1, 2, 3.0), (2, 1, 0.0)])
     before = weight.copy()
@@ -226,6 +233,7 @@ def test_a_node_out_of_reach_is_an_error():
         minimum_arborescence(2, *columns([(0, 1, 1.0)]), root=1)
 
 
-def test_a_weight_that_is_no_finite_number_is_an_error():
+@pytest.mark.parametrize("weights", [(np.nan, 0.0), (np.inf, 0.0), (np.inf, np.inf), (1e308, -1e308)])
+def test_weights_that_are_not_finite_or_sum_to_such_are_an_error(weights: tuple[float, float]):
     with pytest.raises(ValueError, match="finite"):
-        minimum_arborescence(2, *columns([(0, 1, np.nan)]))
+        minimum_arborescence(2, *columns([(0, 1, weights[0]), (1, 0, weights[1])]))
