@@ -65,3 +65,45 @@ def test_a_constant_on_all_edges_leaves_the_arborescence(seed: int, nodes: int, 
     found = minimum_arborescence(nodes, edges[:, 0], edges[:, 1], weight)
     shifted = minimum_arborescence(nodes, edges[:, 0], edges[:, 1], weight + constant)
     np.testing.assert_array_equal(found, shifted)
+
+
+def sparse_graph(seed: int, nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Random edges with many ties, loops and parallel ones, and a ring that joins all; weights are whole."""
+    generator = np.random.default_rng(seed)
+    ring = np.arange(nodes)
+    tail = np.concatenate([generator.integers(nodes, size=3 * nodes), ring])
+    head = np.concatenate([generator.integers(nodes, size=3 * nodes), (ring + 1) % nodes])
+    return tail, head, generator.integers(-4, 9, size=len(tail)).astype(float)
+
+
+@settings(deadline=None, max_examples=60)
+@given(seeds, st.integers(2, 30), st.booleans())
+def test_names_of_nodes_and_order_of_edges_leave_the_least_weight(seed: int, nodes: int, fixed: bool):
+    tail, head, weight = sparse_graph(seed, nodes)
+    name = np.random.default_rng(seed + 1).permutation(nodes)
+    order = np.random.default_rng(seed + 2).permutation(len(tail))
+    found = minimum_arborescence(nodes, tail, head, weight, root=0 if fixed else None)
+    again = minimum_arborescence(
+        nodes, name[tail][order], name[head][order], weight[order], root=int(name[0]) if fixed else None
+    )
+    assert weight[found[found >= 0]].sum() == weight[order][again[again >= 0]].sum()
+
+
+@settings(deadline=None, max_examples=60)
+@given(seeds, st.integers(2, 30))
+def test_edges_left_out_may_grow_dearer_and_those_taken_cheaper(seed: int, nodes: int):
+    tail, head, weight = sparse_graph(seed, nodes)
+    found = minimum_arborescence(nodes, tail, head, weight)
+    taken = np.isin(np.arange(len(tail)), found)
+    change = np.random.default_rng(seed + 1).integers(1, 5, size=len(tail))
+    changed = weight + np.where(taken, -change, change)
+    np.testing.assert_array_equal(minimum_arborescence(nodes, tail, head, changed), found)
+
+
+@settings(deadline=None, max_examples=60)
+@given(seeds, st.integers(2, 12))
+def test_a_free_root_is_the_best_of_the_fixed_ones(seed: int, nodes: int):
+    tail, head, weight = sparse_graph(seed, nodes)
+    found = [minimum_arborescence(nodes, tail, head, weight, root=root) for root in (None, *range(nodes))]
+    free, *fixed = (weight[edges[edges >= 0]].sum() for edges in found)
+    assert free == min(fixed)
