@@ -21,9 +21,9 @@ UNPUBLISHED = 0.1
 """Prior odds that an adapter was merged into weights nobody stored: rare beside merging into the parent as it is."""
 ARITHMETIC = (0.0, 1.0, 4.0, 16.0, 64.0)
 """Roundings of every term of the adapter's product before it was added: none where it was made in a finer format."""
-MOST_LEFT = 2.0
-"""Of a layer's remaining squares, in those that rounding leaves: twice is what rounding at both ends would. What is
-longer is no rounding, and the layer is no merged adapter's."""
+MOST_OFF = 2.0
+"""How many times more, or less, than the likeliest rounding a layer may leave: what is longer is the rest of a step of
+full rank, what is shorter a step within the coarser end's rounding. Neither is an adapter's sum."""
 MOST_NATS = 20.0
 """Beyond odds of 5e8 to 1 the question is whether the two differ by an adapter at all."""
 LEFT, RIGHT, BOTH = range(3)
@@ -53,10 +53,9 @@ class Residue:
         expected = ends + np.array(ARITHMETIC)[:, None, None] * self.adapter
         expected = np.maximum(expected, np.finfo(np.float64).tiny)
         share = self.squares / expected
-        if share.mean((2, 3)).min() > MOST_LEFT:
-            return None
         likelihoods: FloatArray = -0.5 * (np.log(expected) + share).sum((2, 3))
-        return likelihoods
+        likeliest = float(share.mean((2, 3)).ravel()[likelihoods.argmax()])
+        return likelihoods if 1 / MOST_OFF <= likeliest <= MOST_OFF else None
 
 
 def adapter_sum(left: Sequence[WeightArray], right: Sequence[WeightArray], rank: int) -> AdapterSum:

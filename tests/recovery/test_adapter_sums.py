@@ -110,6 +110,13 @@ def test_training_of_full_rank_is_no_adapter(dtype: torch.dtype) -> None:
     assert not adapter_sum(arrays(parent), arrays(child), RANK).is_rounding
 
 
+def test_a_step_within_the_rounding_of_a_coarse_parent_is_no_adapter() -> None:
+    parent = stored(weights(1), torch.bfloat16)
+    tail = [0.0002 * layer for layer in weights(5)]
+    child = [a + b + c for a, b, c in zip(parent, adapter(2), tail, strict=True)]
+    assert not adapter_sum(arrays(parent), arrays(child), RANK).is_rounding
+
+
 def test_layers_too_small_for_the_rank_say_nothing() -> None:
     parent = stored(weights(1), torch.float32)
     found = adapter_sum(arrays(parent), arrays(merged(parent, 2, torch.float32)), ROWS // 2)
