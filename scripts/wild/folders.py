@@ -1,5 +1,6 @@
 """Lays families out as a Hub in a folder: repositories, `hub.json` beside them, and `truth.json`."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable
@@ -8,6 +9,8 @@ from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from scripts.training.adapters import peft_config, ranks_of
 from scripts.training.checkpoint import write_safetensors, write_shards
@@ -18,8 +21,9 @@ from scripts.wild.members import Member, Size
 from scripts.wild.plan import plan_family
 from storage.errors import UsageError
 
-VERSION = 1
+VERSION = 2
 MARKER = ".modelkin-wild.json"
+DERIVED = ("cast", "pruned", "quantized")
 
 Progress = Callable[[str], None]
 
@@ -51,17 +55,33 @@ def build(out: Path, *, seed: int, families: int, size: Size, progress: Progress
     _write(out / MARKER, wanted)
 
 
-def _family(out: Path, plan: Iterable[Member], progress: Progress) -> dict[str, object]:
-    """Grows one family and writes those of it that are there; the truth of all."""
+def _family(out: Path, plan: Iterable[Member], progress: Progress) -> dict[str, dict[str, object]]:
+    """Grows one family and writes those of it that are there; the truth of all.
+
+    Two copies that were drawn alike, from one parent in one way, have equal weights: the later is a duplicate.
+    """
     grown: dict[str, Grown] = {}
-    truth: dict[str, object] = {}
+    truth: dict[str, dict[str, object]] = {}
+    first: dict[bytes, str] = {}
     for member in plan:
         made = grown[member.name] = grow(member, grown)
         truth[member.name] = _truth(member, made)
+        if member.present and member.relation in DERIVED:
+            twin = first.setdefault(_digest(made), member.name)
+            truth[member.name] |= {} if twin == member.name else {"relation": "duplicate", "parents": {twin: 1.0}}
         if member.present:
             _write_model(out / member.name, member, made)
         progress(f"{member.family} {member.name}: {member.relation or 'root'}")
     return truth
+
+
+def _digest(made: Grown) -> bytes:
+    """Of all weights, by name."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(made.stored.items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.digest()
 
 
 def _truth(member: Member, made: Grown) -> dict[str, object]:
