@@ -56,6 +56,7 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases scripts
 
 imports: $(READY)
 	$(BIN)/lint-imports
