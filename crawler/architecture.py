@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from crawler.decode import FLOAT_DTYPE_BITS
 from crawler.fixed_tables import is_fixed_table
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
-from storage.types import FLOAT_DTYPE_BYTES, Architecture, ComparableTensor, TensorSpec
+from storage.types import Architecture, ComparableTensor, TensorSpec
 
 MIN_SIDE = 16
 """Smaller matrices hold too few weights per row to be told from chance; adapters' ranks are exempt."""
@@ -71,7 +72,8 @@ def describe(specs: Sequence[TensorSpec], *, adapter: bool = False) -> Architect
     """The architecture of a model from all its tensors, in any order and over any number of files.
 
     Comparable are tensors of a floating format with two or more dimensions, seen as shape[0] x rest, both sides at
-    least 16 (an adapter's: any). Fixed tables are not, nor are absurd names (over 512 characters, over 32 parts).
+    least 16 (an adapter's: any), a row a whole number of bytes. Fixed tables are not, nor are absurd names (over 512
+    characters, over 32 parts).
     `adapter` says that the weights are factors to be added to some other model, which makes the key one that only
     adapters have. The dtype is no part of the key.
 
@@ -96,11 +98,13 @@ def describe(specs: Sequence[TensorSpec], *, adapter: bool = False) -> Architect
 
 
 def _as_matrix(spec: TensorSpec, *, min_side: int) -> _Matrix | None:
-    if spec.dtype not in FLOAT_DTYPE_BYTES or len(spec.name) > _MAX_NAME_CHARS:
+    if spec.dtype not in FLOAT_DTYPE_BITS or len(spec.name) > _MAX_NAME_CHARS:
         return None
     if len(spec.shape) < _MATRIX_DIMENSIONS:
         return None
     rows, cols = spec.shape[0], math.prod(spec.shape[1:])
+    if cols * FLOAT_DTYPE_BITS[spec.dtype] % 8:  # a row that ends within a byte cannot be read alone
+        return None
     path = tuple(spec.name.split("."))
     if min(rows, cols) < min_side or len(path) > _MAX_NAME_PARTS or is_fixed_table(spec.name):
         return None

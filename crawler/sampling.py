@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from crawler.architecture import is_lookup
+from crawler.decode import FLOAT_DTYPE_BITS
 from crawler.settings import DEFAULT_BUDGET_WEIGHTS
 from storage.errors import ModelUnreadable
-from storage.types import FLOAT_DTYPE_BYTES, Architecture, ComparableTensor, IndexArray, SamplePlan
+from storage.types import Architecture, ComparableTensor, IndexArray, SamplePlan
 
 PLAN_VERSION = 1
 MAX_BLOCKS = 16
@@ -89,7 +90,7 @@ def make_plan(
 
 def block_range(tensor: ComparableTensor, start: int, stop: int) -> ByteRange:
     """Where rows `start:stop` of a tensor lie in its file."""
-    row_bytes = tensor.cols * FLOAT_DTYPE_BYTES[tensor.spec.dtype]
+    row_bytes = tensor.cols * FLOAT_DTYPE_BITS[tensor.spec.dtype] // 8
     begin = tensor.spec.begin
     return ByteRange(tensor.spec.file, begin + start * row_bytes, begin + stop * row_bytes)
 

@@ -21,8 +21,13 @@ BoolArray = npt.NDArray[np.bool_]
 Relation = Literal["duplicate", "cast", "quantized", "pruned", "lora", "adapter", "finetune", "pretrain", "merge"]
 EvidenceSource = Literal["fingerprint", "exact"]
 
-FLOAT_DTYPE_BYTES: Mapping[str, int] = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
-"""Stored number formats whose values can be compared, with their size in bytes."""
+FLOAT_DTYPE_BYTES: Mapping[str, int] = {
+    "F64": 8,
+    "F32": 4,
+    **dict.fromkeys(("F16", "BF16"), 2),
+    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4"), 1),
+}
+"""Stored formats whose weights can be compared, with the size of one weight in bytes, rounded up to whole ones."""
 
 COPY_KINDS = ("none", "cast", "pruned", "quantized")
 """How a model was made from another without training, weaker kinds first."""
@@ -34,6 +39,9 @@ UNIT_ROUNDOFF: Mapping[str, float] = {
     "BF16": 2.0**-8,
     "F8_E4M3": 2.0**-4,
     "F8_E5M2": 2.0**-3,
+    "F8_E4M3FNUZ": 2.0**-4,
+    "F8_E5M2FNUZ": 2.0**-3,
+    "F4": 2.0**-2,
 }
 """Largest relative rounding error of a stored number: half a unit in the last place of each format."""
 
