@@ -98,17 +98,22 @@ def describe(specs: Sequence[TensorSpec], *, adapter: bool = False) -> Architect
 
 
 def _as_matrix(spec: TensorSpec, *, min_side: int) -> _Matrix | None:
-    if spec.dtype not in FLOAT_DTYPE_BITS or len(spec.name) > _MAX_NAME_CHARS:
+    if not _is_readable(spec) or len(spec.name) > _MAX_NAME_CHARS:
         return None
     if len(spec.shape) < _MATRIX_DIMENSIONS:
         return None
     rows, cols = spec.shape[0], math.prod(spec.shape[1:])
-    if cols * FLOAT_DTYPE_BITS[spec.dtype] % 8:  # a row that ends within a byte cannot be read alone
-        return None
     path = tuple(spec.name.split("."))
     if min(rows, cols) < min_side or len(path) > _MAX_NAME_PARTS or is_fixed_table(spec.name):
         return None
     return _Matrix(path, rows, cols, spec)
+
+
+def _is_readable(spec: TensorSpec) -> bool:
+    """Whether single rows can be read: of a coding, or of numbers that can be compared, each row whole bytes."""
+    if spec.coding is not None:
+        return True
+    return spec.dtype in FLOAT_DTYPE_BITS and math.prod(spec.shape[1:]) * FLOAT_DTYPE_BITS[spec.dtype] % 8 == 0
 
 
 def _canonical(matrices: Sequence[_Matrix]) -> list[ComparableTensor]:

@@ -10,12 +10,11 @@ from crawler.architecture import describe
 from crawler.hub import HubClient
 from crawler.remote_file import RemoteFile
 from crawler.safetensors_header import LENGTH_BYTES, header_length, parse_header
-from crawler.sampling import ByteRange
 from crawler.shards import MAX_INDEX_BYTES, WeightFiles, choose_weights, parse_index, select_tensors
 from crawler.transport import Tally
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
-from storage.types import Architecture, TensorSpec
+from storage.types import Architecture, ByteRange, TensorSpec
 
 FIRST_READ_BYTES = 32 * 2**10
 """What is read of a file before its header's length is known; most headers are shorter."""

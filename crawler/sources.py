@@ -13,15 +13,14 @@ from typing import Self, TypeVar
 
 from crawler.architecture import describe
 from crawler.checkpoint import Checkpoint, all_or_nothing, open_checkpoint
-from crawler.decode import to_float32
 from crawler.hub import HubClient
 from crawler.safetensors_header import LENGTH_BYTES, header_length, parse_header
-from crawler.sampling import ByteRange, block_range
 from crawler.settings import HubSettings
 from crawler.shards import MAX_INDEX_BYTES, WeightFiles, choose_weights, parse_index, select_tensors
+from crawler.stored_rows import StoredRows
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
-from storage.types import Architecture, ComparableTensor, TensorSpec, WeightArray
+from storage.types import Architecture, ByteRange, ComparableTensor, TensorSpec, WeightArray
 
 PIECE_BYTES = 16 * 2**20
 """The most one request to a Hub asks for; larger reads are several requests, so that a lost one costs little."""
@@ -55,8 +54,8 @@ class FolderSource:
 
     def read(self, name: str, start: int, stop: int) -> WeightArray:
         """Rows `start:stop` of a tensor as float32 (stop - start, cols). Raises `ModelUnreadable`."""
-        tensor = _tensor(self._tensors, name, start, stop)
-        return _rows(tensor, self._read(block_range(tensor, start, stop)))
+        rows = _stored_rows(self._tensors, name, start, stop)
+        return rows.decode([self._read(span) for span in rows.ranges])
 
     def _describe(self, weights: WeightFiles) -> Architecture:
         shard_of: Mapping[str, str] = {}
@@ -114,14 +113,15 @@ class HubSource:
 
     def read(self, name: str, start: int, stop: int) -> WeightArray:
         """Rows `start:stop` of a tensor as float32 (stop - start, cols). Raises `ModelUnreadable`, `HubError`."""
-        tensor = _tensor(self._tensors, name, start, stop)
-        span = block_range(tensor, start, stop)
+        rows = _stored_rows(self._tensors, name, start, stop)
+        contents = self._reader.run(all_or_nothing([self._read(span) for span in rows.ranges]))
+        self.bytes_read += sum(len(data) for data in contents)
+        return rows.decode(contents)
+
+    async def _read(self, span: ByteRange) -> bytes:
         remote = self._files[span.file].remote
         ends = range(span.begin, span.end, PIECE_BYTES)
-        pieces = [remote.read(begin, min(begin + PIECE_BYTES, span.end)) for begin in ends]
-        data = b"".join(self._reader.run(all_or_nothing(pieces)))
-        self.bytes_read += len(data)
-        return _rows(tensor, data)
+        return b"".join(await all_or_nothing([remote.read(at, min(at + PIECE_BYTES, span.end)) for at in ends]))
 
 
 class HubReader:
@@ -181,14 +181,10 @@ def _unreadable(path: str, error: OSError) -> ModelUnreadable:
     return ModelUnreadable("unreadable_file", f"{quoted(path)} cannot be read: {error.strerror}", retry=True)
 
 
-def _tensor(tensors: Mapping[str, ComparableTensor], name: str, start: int, stop: int) -> ComparableTensor:
+def _stored_rows(tensors: Mapping[str, ComparableTensor], name: str, start: int, stop: int) -> StoredRows:
     tensor = tensors.get(name)
     if tensor is None:
         raise ModelUnreadable("no_such_tensor", f"the model has no comparable tensor {quoted(name)}")
     if not 0 <= start <= stop <= tensor.rows:
         raise ModelUnreadable("bad_range", f"tensor {quoted(name)} has {tensor.rows} rows, not {start} to {stop}")
-    return tensor
-
-
-def _rows(tensor: ComparableTensor, data: bytes) -> WeightArray:
-    return to_float32(data, tensor.spec.dtype).reshape(-1, tensor.cols)
+    return StoredRows(tensor, start, stop)

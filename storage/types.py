@@ -5,7 +5,7 @@ into and out of DuckDB, numpy and torch without a loop; the shape and dtype of e
 Nothing here does I/O, and no other module of `storage` but `errors` is visible to the stages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -81,8 +81,37 @@ class ModelRef:
 
 
 @dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Bytes `begin:end` of a file of the model."""
+
+    file: str
+    begin: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        """Bytes in the range."""
+        return self.end - self.begin
+
+
+class RowCoding(Protocol):
+    """How the rows of a tensor are stored, where they are more than its numbers one after the other."""
+
+    def ranges(self, start: int, stop: int) -> tuple[ByteRange, ...]:
+        """What must be read for rows `start:stop`, start < stop."""
+        ...
+
+    def decode(self, start: int, stop: int, contents: Sequence[bytes]) -> WeightArray:
+        """Rows `start:stop` as float32 (stop - start, cols) from the bytes of those ranges, in their order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Where one tensor lies: a value apart from its bytes. `begin` and `end` are absolute byte offsets in `file`."""
+    """Where one tensor lies: a value apart from its bytes. `begin` and `end` are absolute byte offsets in `file`.
+
+    Without a `coding` the bytes are the tensor's numbers in format `dtype`, row-major.
+    """
 
     name: str
     dtype: str
@@ -90,6 +119,7 @@ class TensorSpec:
     file: str
     begin: int
     end: int
+    coding: RowCoding | None = None
 
 
 @dataclass(frozen=True, slots=True)
