@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from crawler.decode import FLOAT_DTYPE_BITS
 from crawler.fixed_tables import is_fixed_table
+from crawler.quantized_layouts import with_scales
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
 from storage.types import Architecture, ComparableTensor, TensorSpec
@@ -73,15 +74,17 @@ def describe(specs: Sequence[TensorSpec], *, adapter: bool = False) -> Architect
 
     Comparable are tensors of a floating format with two or more dimensions, seen as shape[0] x rest, both sides at
     least 16 (an adapter's: any), a row a whole number of bytes. Fixed tables are not, nor are absurd names (over 512
-    characters, over 32 parts).
+    characters, over 32 parts). Codes with their scales are one tensor (`crawler.quantized_layouts`).
     `adapter` says that the weights are factors to be added to some other model, which makes the key one that only
     adapters have. The dtype is no part of the key.
 
-    Raises `ModelUnreadable` when no tensor is comparable, or names are ambiguous.
+    Raises `ModelUnreadable` when no tensor is comparable, names are ambiguous, or weights are quantised in a way that
+    is not read.
     """
-    names = {spec.name for spec in specs}
-    if len(names) != len(specs):
-        raise ModelUnreadable("duplicate_tensor", "the files hold two tensors of one name")
+    _check_unique(specs)
+    if not adapter:
+        specs = with_scales(specs)
+        _check_unique(specs)
     matrices = [matrix for spec in specs if (matrix := _as_matrix(spec, min_side=1 if adapter else MIN_SIDE))]
     if not matrices:
         raise ModelUnreadable("no_comparable_tensors", f"none of the {len(specs)} tensors is a comparable matrix")
@@ -95,6 +98,11 @@ def describe(specs: Sequence[TensorSpec], *, adapter: bool = False) -> Architect
         parameters=sum(math.prod(spec.shape) for spec in specs),
         dtype=_main_dtype(inside),
     )
+
+
+def _check_unique(specs: Sequence[TensorSpec]) -> None:
+    if len({spec.name for spec in specs}) != len(specs):
+        raise ModelUnreadable("duplicate_tensor", "the files hold two tensors of one name")
 
 
 def _as_matrix(spec: TensorSpec, *, min_side: int) -> _Matrix | None:

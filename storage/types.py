@@ -26,8 +26,13 @@ FLOAT_DTYPE_BYTES: Mapping[str, int] = {
     "F32": 4,
     **dict.fromkeys(("F16", "BF16"), 2),
     **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4"), 1),
+    **dict.fromkeys(("INT8", "NVFP4", "MXFP4"), 1),
 }
-"""Stored formats whose weights can be compared, with the size of one weight in bytes, rounded up to whole ones."""
+"""Stored formats whose weights can be compared, with the size of one weight in bytes, rounded up to whole ones.
+
+Beside formats of safetensors there are codes with scales: 8-bit integers of compressed-tensors and bitsandbytes, and F4
+in groups of 16 or 32.
+"""
 
 COPY_KINDS = ("none", "cast", "pruned", "quantized")
 """How a model was made from another without training, weaker kinds first."""
@@ -42,8 +47,14 @@ UNIT_ROUNDOFF: Mapping[str, float] = {
     "F8_E4M3FNUZ": 2.0**-4,
     "F8_E5M2FNUZ": 2.0**-3,
     "F4": 2.0**-2,
+    "INT8": 2.0**-6,
+    "NVFP4": 2.0**-3,
+    "MXFP4": 2.0**-2.5,
 }
-"""Largest relative rounding error of a stored number: half a unit in the last place of each format."""
+"""Largest relative rounding error of a stored number: half a unit in the last place of each format.
+
+Of codes with scales: that of the floating format whose rounding would change normally distributed weights as much.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,22 +18,6 @@ NAME = "1.mlp.up_proj.weight"
 ORIGINAL = "model.layers.1.mlp.up_proj.weight"
 
 
-@pytest.fixture(params=["folder", "hub"])
-def open_source(request, root, serve, hasty):
-    """Opens a model of the folder in either way."""
-    if request.param == "folder":
-        yield lambda repo_id: FolderSource(root / repo_id)
-        return
-    with HubReader(serve().endpoint, token=None, settings=hasty) as reader:
-
-        def opened(repo_id):
-            folder = root / repo_id
-            names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-            return reader.open(repo_id, "main", names)
-
-        yield opened
-
-
 @pytest.mark.parametrize(
     "dtype",
     [
