@@ -13,10 +13,12 @@ from typing import Self, TypeVar
 
 from crawler.architecture import describe
 from crawler.checkpoint import Checkpoint, all_or_nothing, open_checkpoint
+from crawler.gguf_header import GgufHeader, next_prefix, parse_gguf
+from crawler.gguf_names import original_tensors
 from crawler.hub import HubClient
 from crawler.safetensors_header import LENGTH_BYTES, header_length, parse_header
 from crawler.settings import HubSettings
-from crawler.shards import MAX_INDEX_BYTES, WeightFiles, choose_weights, parse_index, select_tensors
+from crawler.shards import MAX_INDEX_BYTES, WeightFiles, WeightKind, choose_weights, parse_index, select_tensors
 from crawler.stored_rows import StoredRows
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
@@ -29,7 +31,7 @@ T = TypeVar("T")
 
 
 class FolderSource:
-    """The model in a folder laid out like a repository, or in one safetensors file.
+    """The model in a folder laid out like a repository, or in one safetensors or GGUF file.
 
     Files are opened for each read and never mapped, so that one that shrinks or goes raises instead of killing the
     process. Links that lead out of the folder are not followed. Raises `ModelUnreadable`.
@@ -39,7 +41,8 @@ class FolderSource:
         self.bytes_read = 0
         self._sizes: dict[str, int] = {}
         if path.is_file():
-            self._root, weights = path.parent, WeightFiles("single", (path.name,))
+            kind: WeightKind = "gguf" if path.suffix == ".gguf" else "single"
+            self._root, weights = path.parent, WeightFiles(kind, (path.name,))
             self._inside = path.resolve().parent
         else:
             self._root, weights = path, choose_weights(_file_names(path))
@@ -49,8 +52,8 @@ class FolderSource:
 
     @property
     def tensors(self) -> Mapping[str, ComparableTensor]:
-        """Comparable tensors by canonical name."""
-        return self._tensors
+        """Comparable tensors by canonical name, none joined."""
+        return {name: tensor for name, tensor in self._tensors.items() if not tensor.joined}
 
     def read(self, name: str, start: int, stop: int) -> WeightArray:
         """Rows `start:stop` of a tensor as float32 (stop - start, cols). Raises `ModelUnreadable`."""
@@ -65,6 +68,10 @@ class FolderSource:
             )
             shard_of = parse_index(data, index_file=weights.index_file)
         paths = sorted(set(shard_of.values())) if shard_of else weights.files
+        if weights.kind == "gguf":
+            headers = [self._gguf_header(path) for path in paths]
+            tensors = [spec for header in headers for spec in header.tensors]
+            return describe(original_tensors(headers[0].values, tensors))
         specs = [spec for path in paths for spec in self._header(path)]
         return describe(select_tensors(specs, shard_of), adapter=weights.kind == "adapter")
 
@@ -72,6 +79,13 @@ class FolderSource:
         size = self._size(path)
         length = header_length(self._read(ByteRange(path, 0, min(LENGTH_BYTES, size))), size)
         return parse_header(self._read(ByteRange(path, 0, LENGTH_BYTES + length)), file=path, file_size=size)
+
+    def _gguf_header(self, path: str) -> GgufHeader:
+        size = self._size(path)
+        data = self._read(ByteRange(path, 0, next_prefix(0, size)))
+        while (header := parse_gguf(data, file=path, file_size=size)) is None:
+            data += self._read(ByteRange(path, len(data), next_prefix(len(data), size)))
+        return header
 
     def _size(self, path: str) -> int:
         location = self._root / path
@@ -108,8 +122,8 @@ class HubSource:
 
     @property
     def tensors(self) -> Mapping[str, ComparableTensor]:
-        """Comparable tensors by canonical name."""
-        return self._tensors
+        """Comparable tensors by canonical name, none joined."""
+        return {name: tensor for name, tensor in self._tensors.items() if not tensor.joined}
 
     def read(self, name: str, start: int, stop: int) -> WeightArray:
         """Rows `start:stop` of a tensor as float32 (stop - start, cols). Raises `ModelUnreadable`, `HubError`."""

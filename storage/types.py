@@ -21,17 +21,27 @@ BoolArray = npt.NDArray[np.bool_]
 Relation = Literal["duplicate", "cast", "quantized", "pruned", "lora", "adapter", "finetune", "pretrain", "merge"]
 EvidenceSource = Literal["fingerprint", "exact"]
 
+GGML_BITS: Mapping[str, int] = {
+    "Q8_0": 8,
+    "Q6_K": 6,
+    **dict.fromkeys(("Q5_0", "Q5_1", "Q5_K"), 5),
+    **dict.fromkeys(("Q4_0", "Q4_1", "Q4_K", "IQ4_NL", "IQ4_XS", "MXFP4"), 4),
+    **dict.fromkeys(("Q3_K", "IQ3_S", "IQ3_XXS"), 3),
+    **dict.fromkeys(("Q2_K", "IQ2_S", "IQ2_XS", "IQ2_XXS"), 2),
+}
+"""Quantised types of GGUF whose weights can be compared, with the bits of one code."""
+
 FLOAT_DTYPE_BYTES: Mapping[str, int] = {
     "F64": 8,
     "F32": 4,
     **dict.fromkeys(("F16", "BF16"), 2),
     **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4"), 1),
-    **dict.fromkeys(("INT8", "NVFP4", "MXFP4"), 1),
+    **dict.fromkeys(("INT8", "NVFP4", *GGML_BITS), 1),
 }
 """Stored formats whose weights can be compared, with the size of one weight in bytes, rounded up to whole ones.
 
-Beside formats of safetensors there are codes with scales: 8-bit integers of compressed-tensors and bitsandbytes, and F4
-in groups of 16 or 32.
+Beside formats of safetensors there are codes with scales: 8-bit integers of compressed-tensors and bitsandbytes, F4
+in groups of 16 or 32, and the block types of GGUF.
 """
 
 COPY_KINDS = ("none", "cast", "pruned", "quantized")
@@ -49,6 +59,7 @@ UNIT_ROUNDOFF: Mapping[str, float] = {
     "F4": 2.0**-2,
     "INT8": 2.0**-6,
     "NVFP4": 2.0**-3,
+    **{name: 2.0 ** (1 - bits) for name, bits in GGML_BITS.items()},
     "MXFP4": 2.0**-2.5,
 }
 """Largest relative rounding error of a stored number: half a unit in the last place of each format.
@@ -138,7 +149,8 @@ class ComparableTensor:
     """A tensor that can be compared between models, seen as a matrix of `rows` x `cols` (convolutions: out x rest).
 
     `name` is canonical: wrappers' prefixes are gone, so that relatives agree on it. `in_key` tells whether the tensor
-    takes part in the architecture key; the others are compared where all members of a cluster have them.
+    takes part in the architecture key; the others are compared where all members of a cluster have them. `joined` says
+    that these are the weights of others of the model's tensors, stored as one: read by name, compared as those.
     """
 
     name: str
@@ -146,6 +158,7 @@ class ComparableTensor:
     cols: int
     in_key: bool
     spec: TensorSpec
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +244,7 @@ class TensorSource(Protocol):
 
     @property
     def tensors(self) -> Mapping[str, ComparableTensor]:
-        """Comparable tensors by canonical name."""
+        """Comparable tensors by canonical name, none joined."""
         ...
 
     def read(self, name: str, start: int, stop: int) -> WeightArray:
