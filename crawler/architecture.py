@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from crawler.decode import FLOAT_DTYPE_BITS
 from crawler.fixed_tables import is_fixed_table
+from crawler.fused import fused_parts, name_of_joined
 from crawler.quantized_layouts import with_scales
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
@@ -74,7 +75,8 @@ def describe(specs: Sequence[TensorSpec], *, adapter: bool = False) -> Architect
 
     Comparable are tensors of a floating format with two or more dimensions, seen as shape[0] x rest, both sides at
     least 16 (an adapter's: any), a row a whole number of bytes. Fixed tables are not, nor are absurd names (over 512
-    characters, over 32 parts). Codes with their scales are one tensor (`crawler.quantized_layouts`).
+    characters, over 32 parts). Codes with their scales are one tensor (`crawler.quantized_layouts`), and
+    a fused one is several (`crawler.fused`).
     `adapter` says that the weights are factors to be added to some other model, which makes the key one that only
     adapters have. The dtype is no part of the key.
 
@@ -85,12 +87,15 @@ def describe(specs: Sequence[TensorSpec], *, adapter: bool = False) -> Architect
     if not adapter:
         specs = with_scales(specs)
         _check_unique(specs)
-    matrices = [matrix for spec in specs if (matrix := _as_matrix(spec, min_side=1 if adapter else MIN_SIDE))]
+    fused = {} if adapter else fused_parts(specs)
+    parts = [part for spec in specs for part in fused.get(spec.name, (spec,))]
+    matrices = [matrix for spec in parts if (matrix := _as_matrix(spec, min_side=1 if adapter else MIN_SIDE))]
     if not matrices:
         raise ModelUnreadable("no_comparable_tensors", f"none of the {len(specs)} tensors is a comparable matrix")
     matrices.sort(key=lambda matrix: matrix.spec.name)
     named = _canonical(matrices)
-    tensors = sorted(named, key=lambda tensor: tensor.name)
+    joined = _joined(named, fused, {spec.name: spec for spec in specs})
+    tensors = sorted([*named, *joined], key=lambda tensor: tensor.name)
     inside = [tensor for tensor in tensors if tensor.in_key]
     return Architecture(
         key=_key(inside, adapter=adapter),
@@ -98,6 +103,18 @@ def describe(specs: Sequence[TensorSpec], *, adapter: bool = False) -> Architect
         parameters=sum(math.prod(spec.shape) for spec in specs),
         dtype=_main_dtype(inside),
     )
+
+
+def _joined(
+    named: Iterable[ComparableTensor], fused: Mapping[str, Sequence[TensorSpec]], specs: Mapping[str, TensorSpec]
+) -> Iterator[ComparableTensor]:
+    """The joined matrices whole, under the names that they would have: adapters are made for them, not for parts."""
+    first_parts = {parts[0].name: name for name, parts in fused.items()}
+    for tensor in named:
+        if name := first_parts.get(tensor.spec.name):
+            canonical = name_of_joined(tensor.spec.name, tensor.name, name)
+            rows, cols = specs[name].shape
+            yield ComparableTensor(canonical, rows, cols, in_key=False, spec=specs[name], joined=True)
 
 
 def _check_unique(specs: Sequence[TensorSpec]) -> None:
