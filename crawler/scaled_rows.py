@@ -17,12 +17,15 @@ from crawler.decode import FLOAT_DTYPE_BITS, to_float32
 from crawler.stored_rows import plain_range
 from storage.types import ByteRange, TensorSpec, WeightArray
 
-Codes = Literal["I8", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4"]
+Codes = Literal["I8", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4", "OFFSET4", "OFFSET8"]
+"""How codes are stored. OFFSET4 and OFFSET8 are integers of 4 and 8 bits plus 8 and 128, so that none is negative."""
+
 FactorUse = Literal["multiply", "divide"]
 
-CODE_BITS: Mapping[str, int] = {"I8": 8, "F4": 4, **dict.fromkeys(("F8_E4M3", "F8_E5M2"), 8)} | dict.fromkeys(
-    ("F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8
-)
+CODE_BITS: Mapping[Codes, int] = {
+    **dict.fromkeys(("I8", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "OFFSET8"), 8),
+    **dict.fromkeys(("F4", "OFFSET4"), 4),
+}
 SCALE_BITS: Mapping[str, int] = {**FLOAT_DTYPE_BITS, "F8_E8M0": 8, "U8": 8, "I8": 8}
 """What scales and zero points are stored in; U8 are the exponents of the OCP Microscaling formats, as F8_E8M0."""
 
@@ -90,7 +93,7 @@ def _whole_rows(part: TensorSpec, first: int, last: int, *, cols: int) -> ByteRa
 
 
 def _codes(data: bytes, kind: Codes) -> WeightArray:
-    return _from_i8(data) if kind == "I8" else to_float32(data, kind)
+    return _CODES[kind](data) if kind in _CODES else to_float32(data, kind)
 
 
 def _numbers(data: bytes, dtype: str) -> WeightArray:
@@ -106,6 +109,16 @@ def _from_i8(data: bytes) -> WeightArray:
     return np.frombuffer(data, dtype=np.int8).astype(np.float32)
 
 
+def _from_offset8(data: bytes) -> WeightArray:
+    return np.frombuffer(data, dtype=np.uint8).astype(np.float32) - 128
+
+
+def _from_offset4(data: bytes) -> WeightArray:
+    """Two integers in a byte, the first in the lower half: 32-bit words, filled from the lowest bits, in bytes."""
+    pairs = np.frombuffer(data, dtype=np.uint8)
+    return np.stack([pairs & 0xF, pairs >> 4], axis=-1).reshape(-1).astype(np.float32) - 8
+
+
 def _from_e8m0(data: bytes) -> WeightArray:
     """OCP Microscaling 1.0, section 5.4.1: a power of two with bias 127; 255 is NaN."""
     exponents = np.frombuffer(data, dtype=np.uint8)
@@ -114,6 +127,11 @@ def _from_e8m0(data: bytes) -> WeightArray:
     return values
 
 
+_CODES: Mapping[Codes, Callable[[bytes], WeightArray]] = {
+    "I8": _from_i8,
+    "OFFSET8": _from_offset8,
+    "OFFSET4": _from_offset4,
+}
 _SCALES: Mapping[str, Callable[[bytes], WeightArray]] = {
     "I8": _from_i8,
     "U8": _from_e8m0,

@@ -36,11 +36,11 @@ FLOAT_DTYPE_BYTES: Mapping[str, int] = {
     "F32": 4,
     **dict.fromkeys(("F16", "BF16"), 2),
     **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4"), 1),
-    **dict.fromkeys(("INT8", "NVFP4", *GGML_BITS), 1),
+    **dict.fromkeys(("INT8", "INT4", "NVFP4", *GGML_BITS), 1),
 }
 """Stored formats whose weights can be compared, with the size of one weight in bytes, rounded up to whole ones.
 
-Beside formats of safetensors there are codes with scales: 8-bit integers of compressed-tensors and bitsandbytes, F4
+Beside formats of safetensors there are codes with scales: integers of compressed-tensors and bitsandbytes, F4
 in groups of 16 or 32, and the block types of GGUF.
 """
 
@@ -58,6 +58,7 @@ UNIT_ROUNDOFF: Mapping[str, float] = {
     "F8_E5M2FNUZ": 2.0**-3,
     "F4": 2.0**-2,
     "INT8": 2.0**-6,
+    "INT4": 2.0**-2.5,
     "NVFP4": 2.0**-3,
     **{name: 2.0 ** (1 - bits) for name, bits in GGML_BITS.items()},
     "MXFP4": 2.0**-2.5,

@@ -10,6 +10,7 @@ from crawler.architecture import describe
 from crawler.quantized_layouts import with_scales
 from storage.errors import ModelUnreadable
 from storage.types import FLOAT_DTYPE_BYTES, UNIT_ROUNDOFF
+from tests.support.gguf_files import llama_tensors
 from tests.support.headers import specs_of
 from tests.support.quantized import LAYOUTS, quantized
 from tests.support.repositories import random_tensors, write_model
@@ -24,7 +25,7 @@ def specs(*tensors):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_quantised_model_has_the_key_of_its_origin_and_the_weights_it_stands_for(root, open_source, layout):
-    original = random_tensors(width=192)
+    original = llama_tensors(width=192)
     stored, meant = quantized(original, LAYOUTS[layout][0])
     write_model(root, "acme/original", original)
     write_model(root, "acme/small", stored)
@@ -38,11 +39,13 @@ def test_a_quantised_model_has_the_key_of_its_origin_and_the_weights_it_stands_f
         expected = meant[tensor.spec.name].float().numpy()
         values = small.read(tensor.name, 0, tensor.rows)
         np.testing.assert_allclose(values, expected, rtol=4 * 2.0**-24)
-        np.testing.assert_array_equal(small.read(tensor.name, 100, 171), values[100:171])
+        np.testing.assert_array_equal(small.read(tensor.name, 31, 75), values[31:75])
         assert small.read(tensor.name, 5, 5).shape == (0, tensor.cols)
 
 
-@pytest.mark.parametrize("layout", ["int8_channel", "int8_bitsandbytes", "nvfp4_modelopt", "mxfp4_compressed"])
+@pytest.mark.parametrize(
+    "layout", ["int8_channel", "int8_bitsandbytes", "int4_group_packed", "nvfp4_modelopt", "mxfp4_compressed"]
+)
 def test_the_roundoff_says_what_the_quantisation_did_to_normal_weights(layout):
     """A rounding error's variance over roundoff squared times the weight squared: 2 log(2) / 3 (recovery.spectrum)."""
     weight = torch.randn(64, 1024, generator=torch.Generator().manual_seed(3))
@@ -129,7 +132,7 @@ def test_parts_that_do_not_belong_together_are_refused(tensors):
     ("name", "dtype", "layout"),
     [
         ("a.qweight", "I32", "GPTQ or AWQ"),
-        ("a.weight_packed", "I32", "packed integers"),
+        ("a.weight_packed", "I32", "packed codes"),
         ("a.weight.quant_state.bitsandbytes__nf4", "U8", "bitsandbytes"),
         ("a.W_q", "U8", "HQQ"),
         ("a.weight._data", "I8", "Quanto"),
@@ -139,6 +142,42 @@ def test_parts_that_do_not_belong_together_are_refused(tensors):
 def test_a_known_layout_that_is_not_read_is_refused_by_name(name, dtype, layout):
     with pytest.raises(ModelUnreadable, match=layout) as caught:
         describe(specs(("embed.weight", "F16", (512, 64)), (name, dtype, (64, 8))))
+    assert caught.value.reason == "unsupported_quantization"
+
+
+def packed(*shapes, embedding=(512, 64), more=()):
+    """A model of packed integers with one scale a row: (rows, words) of each matrix."""
+    parts = [
+        part
+        for i, (rows, words) in enumerate(shapes)
+        for part in ((f"{i}.weight_packed", "I32", (rows, words)), (f"{i}.weight_scale", "F16", (rows, 1)))
+    ]
+    return specs(("embed.weight", "F16", embedding), *parts, *more)
+
+
+@pytest.mark.parametrize(("words", "dtype"), [(8, "INT4"), (16, "INT8")])
+def test_widths_tell_how_many_columns_a_word_holds(words, dtype):
+    found = describe(packed((64, words), (192, words), (64, 3 * words)))
+    assert {(t.name, t.cols) for t in found.tensors if t.in_key} == {
+        ("0.weight", 64),
+        ("1.weight", 64),
+        ("2.weight", 192),
+    }
+    assert found.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        packed((64, 8), (32, 8)),  # as wide as one is high, with 4 bits and with 8
+        packed((64, 9)),
+        packed((64, 8), embedding=(512, 100), more=[("0.weight_g_idx", "I32", (64,))]),
+        packed((64, 8), more=[("0.weight_zero_point", "I32", (8, 1))]),
+    ],
+)
+def test_packed_integers_are_not_guessed(model):
+    with pytest.raises(ModelUnreadable, match="packed integers") as caught:
+        describe(model)
     assert caught.value.reason == "unsupported_quantization"
 
 

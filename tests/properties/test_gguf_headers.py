@@ -55,7 +55,7 @@ def test_random_bytes_in_a_valid_frame(rest, tensors, keys):
     verdict(framed(tensors, keys, rest))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.integers(0, 3000), st.integers(0, 255), min_size=1, max_size=4))
 def test_valid_files_with_changed_bytes(valid, changes):
     data = bytearray(valid)
@@ -73,7 +73,7 @@ def test_a_prefix_is_not_enough_or_all_and_a_file_cut_off_is_refused(valid, leng
     assert verdict(valid[:length]) in REASONS
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z_.]{1,12}", fullmatch=True),

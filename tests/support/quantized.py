@@ -63,6 +63,16 @@ def int8_bitsandbytes(weight: Tensor) -> tuple[Tensors, Tensor]:
     return parts, codes.float() * (largest[:, None] / 127)
 
 
+def int4_group_packed(weight: Tensor) -> tuple[Tensors, Tensor]:
+    """compressed-tensors pack-quantized: groups of 32 columns, eight in a word, the first in its lowest bits."""
+    return _packed_integers(weight, bits=4, group=32)
+
+
+def int8_channel_packed(weight: Tensor) -> tuple[Tensors, Tensor]:
+    """compressed-tensors pack-quantized: one scale a row, four columns in a word."""
+    return _packed_integers(weight, bits=8, group=weight.shape[1])
+
+
 def nvfp4_compressed(weight: Tensor) -> tuple[Tensors, Tensor]:
     """compressed-tensors: scales were multiplied with a global one, which divides them again."""
     scale, divisor, codes = _nvfp4(weight)
@@ -94,6 +104,8 @@ LAYOUTS: Mapping[str, tuple[Layout, str]] = {
     "int8_channel": (int8_channel, "INT8"),
     "int8_group_zero": (int8_group_zero, "INT8"),
     "int8_bitsandbytes": (int8_bitsandbytes, "INT8"),
+    "int4_group_packed": (int4_group_packed, "INT4"),
+    "int8_channel_packed": (int8_channel_packed, "INT8"),
     "nvfp4_compressed": (nvfp4_compressed, "NVFP4"),
     "nvfp4_modelopt": (nvfp4_modelopt, "NVFP4"),
     "mxfp4_compressed": (mxfp4_compressed, "MXFP4"),
@@ -115,6 +127,21 @@ def quantized(tensors: Tensors, layout: Layout) -> tuple[dict[str, Tensor], dict
 def _fp8(weight: Tensor, scale: Tensor) -> tuple[Tensors, Tensor]:
     codes = (weight / scale).to(torch.float8_e4m3fn)
     return {".weight": codes, ".weight_scale": scale}, codes.float() * scale
+
+
+def _packed_integers(weight: Tensor, *, bits: int, group: int) -> tuple[Tensors, Tensor]:
+    high = 2 ** (bits - 1)
+    groups = weight.unflatten(1, (-1, group))
+    scale = (groups.abs().amax(2) / (high - 1)).to(torch.bfloat16)
+    codes = (groups / scale.float()[..., None]).round().clamp(-high, high - 1)
+    words = (codes.flatten(1).long() + high).unflatten(1, (-1, 32 // bits))
+    packed = (words << torch.arange(0, 32, bits)).sum(2)
+    parts = {
+        ".weight_packed": torch.where(packed >= 2**31, packed - 2**32, packed).to(torch.int32),
+        ".weight_scale": scale,
+        ".weight_shape": torch.tensor(weight.shape),
+    }
+    return parts, (codes * scale.float()[..., None]).flatten(1)
 
 
 def _nvfp4(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
