@@ -14,12 +14,9 @@ of a transposed matrix).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import prod
 
-from crawler.decode import FLOAT_DTYPE_BITS
-from crawler.stored_rows import decode_rows, plain_range, row_ranges
-from storage.types import ByteRange, TensorSpec, WeightArray
+from crawler.stored_rows import some_rows
+from storage.types import TensorSpec
 
 _QKV, _GATE_UP = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")
 _LAYOUTS: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -30,22 +27,6 @@ _LAYOUTS: Mapping[str, tuple[tuple[str, ...], str]] = {
 """By the end of a joined matrix's name: its parts in order, and whose columns count the first one's rows."""
 
 _MATRIX = 2
-
-
-@dataclass(frozen=True, slots=True)
-class RowsOf:
-    """A `RowCoding`: rows of another tensor from `first` on."""
-
-    whole: TensorSpec
-    first: int
-
-    def ranges(self, start: int, stop: int) -> tuple[ByteRange, ...]:
-        """What the other tensor needs for them."""
-        return row_ranges(self.whole, self.first + start, self.first + stop)
-
-    def decode(self, start: int, stop: int, contents: Sequence[bytes]) -> WeightArray:
-        """The other tensor's rows."""
-        return decode_rows(self.whole, self.first + start, self.first + stop, contents)
 
 
 def fused_parts(specs: Sequence[TensorSpec]) -> Mapping[str, Sequence[TensorSpec]]:
@@ -87,17 +68,6 @@ def _rows(spec: TensorSpec, counterpart: TensorSpec | None, parts: int) -> Seque
 def _cut(spec: TensorSpec, names: Sequence[str], rows: Sequence[int]) -> Sequence[TensorSpec]:
     found, first = [], 0
     for name, count in zip(names, rows, strict=True):
-        found.append(_range_of_rows(spec, name, first, count))
+        found.append(some_rows(spec, name, first, count))
         first += count
     return found
-
-
-def _range_of_rows(spec: TensorSpec, name: str, first: int, count: int) -> TensorSpec:
-    """Rows `first:first + count` of a tensor as one of their own: of plain numbers, a plain range of their bytes."""
-    shape = (count, *spec.shape[1:])
-    if spec.coding is not None:
-        return replace(spec, name=name, shape=shape, coding=RowsOf(spec, first))
-    if spec.dtype not in FLOAT_DTYPE_BITS or prod(shape[1:]) * FLOAT_DTYPE_BITS[spec.dtype] % 8:
-        return replace(spec, name=name, shape=shape)  # never read, since no row can be
-    span = plain_range(spec, first, first + count, bits=FLOAT_DTYPE_BITS[spec.dtype])
-    return replace(spec, name=name, shape=shape, begin=span.begin, end=span.end)

@@ -16,6 +16,7 @@ from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
 from crawler.decode import FLOAT_DTYPE_BITS
 from crawler.ggml_rows import READ_TYPES, BlockRows, PermutedRows
 from crawler.gguf_header import Value
+from crawler.stored_rows import some_rows
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
 from storage.types import TensorSpec
@@ -32,6 +33,18 @@ _FUSED_DECODER = (
     *(f"model.layers.0.self_attn.{part}_proj" for part in ("qkv", "o")),
     *(f"model.layers.0.mlp.{part}_proj" for part in ("gate_up", "down")),
 )
+_MIXTRAL = (
+    *_DECODER,
+    "model.layers.0.block_sparse_moe.gate",
+    *(f"model.layers.0.block_sparse_moe.experts.{part}" for part in ("w1", "w2", "w3")),
+)
+_QWEN_EXPERTS = (
+    *_DECODER,
+    "model.layers.0.mlp.gate",
+    *(f"model.layers.0.mlp.experts.{part}_proj" for part in ("gate", "up", "down")),
+    *(f"model.layers.0.mlp.shared_expert.{part}_proj" for part in ("gate", "up", "down")),
+    "model.layers.0.mlp.shared_expert_gate",
+)
 _ENCODER = (
     "embeddings.word_embeddings",
     "embeddings.position_embeddings",
@@ -40,7 +53,9 @@ _ENCODER = (
     *(f"encoder.layer.0.{part}.dense" for part in ("attention.output", "intermediate", "output")),
 )
 _FAMILIES: Mapping[str, Sequence[str]] = {
-    **dict.fromkeys(("llama", "granite", "smollm3", "minicpm", "olmo"), _DECODER),
+    "llama": _MIXTRAL,
+    **dict.fromkeys(("qwen2moe", "qwen3moe"), _QWEN_EXPERTS),
+    **dict.fromkeys(("granite", "smollm3", "minicpm", "olmo"), _DECODER),
     **dict.fromkeys(("qwen2", "qwen3", "gemma", "gemma2", "gemma3", "olmo2", "stablelm"), _DECODER),
     "phi3": _FUSED_DECODER,
     "bert": _ENCODER,
@@ -51,6 +66,8 @@ _PERMUTED = frozenset({"llama", "granite", "smollm3", "minicpm", "olmo"})
 """Whose queries and keys the converter reorders: rotated in pairs of neighbours by llama.cpp, of halves elsewhere."""
 
 _NAME = re.compile(r"(?:blk\.(?P<block>\d{1,6})\.)?(?P<stem>[a-z0-9_.]+)\.(?P<kind>weight|bias)", re.ASCII)
+_EXPERTS = ".experts."
+_MAX_EXPERTS = 1024
 _MATRIX = 2
 
 
@@ -64,20 +81,33 @@ def original_tensors(values: Mapping[str, Value], specs: Sequence[TensorSpec]) -
     architecture = values.get("general.architecture")
     if values.get("general.type", "model") != "model" or architecture not in _FAMILIES:
         _unsupported(f"{quoted(values.get('general.type', 'model'))} of the architecture {quoted(architecture)}")
-    return [_original(spec, values, str(architecture)) for spec in specs]
+    return [made for spec in specs for made in _originals(spec, values, str(architecture))]
 
 
-def _original(spec: TensorSpec, values: Mapping[str, Value], architecture: str) -> TensorSpec:
+def _originals(spec: TensorSpec, values: Mapping[str, Value], architecture: str) -> Sequence[TensorSpec]:
+    """What a tensor was made from: one, or the matrices of all experts of a block."""
     match = _NAME.fullmatch(spec.name)
     if len(spec.shape) < _MATRIX or prod(spec.shape) == 0:
-        return spec
+        return [spec]
     stem = match and _names(architecture).get(match["stem"])
-    if match is None or stem is None or len(spec.shape) > _MATRIX:
+    if match is None or stem is None or (len(spec.shape) > _MATRIX) is not (_EXPERTS in stem):
         _unsupported(f"tensor {quoted(spec.name)} of the architecture {architecture}")
     block = match["block"]
     name = stem if block is None else stem.replace(".0.", f".{int(block)}.", 1)
+    if _EXPERTS in stem:
+        return _experts(spec, name)
     named = replace(spec, name=f"{name}.{match['kind']}")
-    return _ordered(_coded(named), values, architecture, stem=match["stem"], block=int(block or 0))
+    return [_ordered(_coded(named), values, architecture, stem=match["stem"], block=int(block or 0))]
+
+
+def _experts(spec: TensorSpec, name: str) -> Sequence[TensorSpec]:
+    """The experts' matrices, which the converter lays one after the other: (experts, rows, cols)."""
+    experts, rows = spec.shape[0], prod(spec.shape[1:-1])
+    if experts > _MAX_EXPERTS:
+        _unsupported(f"tensor {quoted(spec.name)} of {experts} experts")
+    flat = _coded(replace(spec, shape=(experts * rows, spec.shape[-1])))
+    before, after = name.split(_EXPERTS)
+    return [some_rows(flat, f"{before}{_EXPERTS}{e}.{after}.weight", e * rows, rows) for e in range(experts)]
 
 
 def _coded(spec: TensorSpec) -> TensorSpec:

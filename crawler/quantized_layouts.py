@@ -195,7 +195,7 @@ def _unpacked(codes: TensorSpec, each: int) -> TensorSpec:
 
 def _packed_integers(stem: str, codes: TensorSpec, model: _Model) -> TensorSpec | None:
     scale = model.get(stem + ".weight_scale")
-    if codes.dtype != "I32" or scale is None:
+    if codes.dtype != "I32" or scale is None or len(codes.shape) != _MATRIX:
         return None
     if model.get(stem + ".weight_zero_point") or model.get(stem + ".weight_g_idx"):
         _refuse(f"{quoted(codes.name)}: packed integers with zero points, or in another order, cannot be compared")

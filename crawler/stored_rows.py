@@ -1,7 +1,7 @@
 """Rows of a comparable tensor, and where their bytes lie: the one place that crawl, folder and Hub read through."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from crawler.decode import FLOAT_DTYPE_BITS, to_float32
@@ -49,3 +49,30 @@ def plain_range(spec: TensorSpec, start: int, stop: int, *, bits: int) -> ByteRa
     """Where rows `start:stop` of numbers of so many bits lie, one row after the other; a row is whole bytes."""
     row_bytes = prod(spec.shape[1:]) * bits // 8
     return ByteRange(spec.file, spec.begin + start * row_bytes, spec.begin + stop * row_bytes)
+
+
+def some_rows(spec: TensorSpec, name: str, first: int, count: int) -> TensorSpec:
+    """Rows `first:first + count` of a tensor as one of their own: of plain numbers, a plain range of their bytes."""
+    shape = (count, *spec.shape[1:])
+    if spec.coding is not None:
+        return replace(spec, name=name, shape=shape, coding=RowsOf(spec, first))
+    if spec.dtype not in FLOAT_DTYPE_BITS or prod(shape[1:]) * FLOAT_DTYPE_BITS[spec.dtype] % 8:
+        return replace(spec, name=name, shape=shape)  # never read, since no row can be
+    span = plain_range(spec, first, first + count, bits=FLOAT_DTYPE_BITS[spec.dtype])
+    return replace(spec, name=name, shape=shape, begin=span.begin, end=span.end)
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOf:
+    """A `RowCoding`: rows of another tensor from `first` on."""
+
+    whole: TensorSpec
+    first: int
+
+    def ranges(self, start: int, stop: int) -> tuple[ByteRange, ...]:
+        """What the other tensor needs for them."""
+        return row_ranges(self.whole, self.first + start, self.first + stop)
+
+    def decode(self, start: int, stop: int, contents: Sequence[bytes]) -> WeightArray:
+        """The other tensor's rows."""
+        return decode_rows(self.whole, self.first + start, self.first + stop, contents)

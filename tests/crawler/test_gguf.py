@@ -137,6 +137,29 @@ def test_an_architecture_without_rotated_rows_keeps_their_order(root, open_sourc
     )
 
 
+@pytest.mark.parametrize(
+    ("architecture", "merged", "names"),
+    [
+        ("llama", "block_sparse_moe.experts.{}", {"w1": "gate", "w3": "up", "w2": "down"}),
+        ("qwen3moe", "mlp.experts.{}", {"gate_proj": "gate", "up_proj": "up", "down_proj": "down"}),
+    ],
+)
+def test_experts_are_one_matrix_each(root, open_source, architecture, merged, names):
+    split, joined = {}, {}
+    for i, (part, stem) in itertools.product(range(2), names.items()):
+        experts = torch.randn(4, 32, 64)
+        joined[f"blk.{i}.ffn_{stem}_exps.weight"] = experts
+        split |= {f"model.layers.{i}.{merged.format(e)}.{part}.weight": experts[e].clone() for e in range(4)}
+    write_model(root, "lab/split", split)
+    write_gguf(root / "lab/joined/model.gguf", joined, TYPES.Q8_0, architecture=architecture)
+    apart, together = open_source("lab/split"), open_source("lab/joined")
+    assert together.architecture.key == apart.architecture.key
+    for tensor in apart.tensors.values():
+        expected = dequantize(gguf.quants.quantize(split[tensor.spec.name].numpy(), TYPES.Q8_0), TYPES.Q8_0)
+        np.testing.assert_array_equal(together.read(tensor.name, 0, 32), expected)
+        np.testing.assert_array_equal(together.read(tensor.name, 5, 9), expected[5:9])
+
+
 def test_pieces_are_one_model_described_by_the_first(root, open_source):
     tensors = list(llama_tensors().items())
     folder = root / "lab/pieces"
@@ -174,7 +197,10 @@ def test_what_is_not_known_is_refused(values, architecture, reason):
     assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize("name", ["blk.0.ffn_gate_exps.weight", "blk.0.mystery.weight", "attn_q.weight.x", "v.blk"])
+@pytest.mark.parametrize(
+    "name",
+    ["blk.0.ffn_gate_exps.weight", "blk.0.ffn_norm_exps.weight", "blk.0.mystery.weight", "attn_q.weight.x", "v.blk"],
+)
 def test_a_matrix_without_a_known_name_is_refused(name):
     with pytest.raises(ModelUnreadable) as caught:
         original_tensors({"general.architecture": "llama"}, specs_of({name: (64, 64)}))

@@ -40,18 +40,18 @@ def in_bf16(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every model in BF16, and written again from that: in shards, as GGUF in F16 and Q8_0, as 8-bit integers."""
     hub, index = tmp_path_factory.mktemp("hub"), tmp_path_factory.mktemp("index")
-    base = in_bf16(llama_tensors(layers=3, width=64))
+    base = in_bf16(llama_tensors(layers=2, width=64))
     child = in_bf16(tuned({name: tensor.float() for name, tensor in base.items()}))
     write_model(hub, "lab/base", base)
     write_model(hub, "lab/tuned", child)
     items = list(base.items())
-    write_shards(hub, "lab/shards", [dict(items[15:]), dict(items[:15])])
+    write_shards(hub, "lab/shards", [dict(items[10:]), dict(items[:10])])
     write_gguf(hub / "gguf/base-f16/base.f16.gguf", base, F16, vocabulary=4000)
     write_gguf(hub / "gguf/base-q8/base.Q8_0.gguf", base, Q8)
     write_gguf(hub / "gguf/tuned-q8/tuned-Q8_0.gguf", child, Q8)
     as_integers, _ = quantized({name: tensor.float() for name, tensor in child.items()}, int8_channel)
     write_model(hub, "small/tuned-int8", as_integers)
-    write_gguf(hub / "other/stranger/stranger.gguf", llama_tensors(layers=3, width=64, seed=5), F16)
+    write_gguf(hub / "other/stranger/stranger.gguf", llama_tensors(layers=2, width=64, seed=5), F16)
     times = {name: {"createdAt": f"2024-02-{day:02d}T00:00:00.000Z"} for day, name in enumerate(MADE_LATER, 1)}
     (hub / "hub.json").write_text(json.dumps({"models": times}))
     refresh(str(hub), index, config=Config(), progress=Silent())

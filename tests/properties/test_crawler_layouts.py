@@ -1,6 +1,6 @@
 """Whatever names, formats and shapes a checkpoint claims, its rows lie inside its tensors and come in their shapes."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crawler.architecture import describe
@@ -54,6 +54,7 @@ def described(specs):
 
 @settings(max_examples=500, deadline=None)
 @given(checkpoints)
+@example({"layers.1.mlp.x.weight_packed": ("I32", ()), "layers.1.mlp.x.weight_scale": ("F32", ())})
 def test_rows_of_any_checkpoint(tensors):
     specs = laid_out(tensors)
     if architecture := described(specs):

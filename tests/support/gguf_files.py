@@ -62,7 +62,9 @@ def write_gguf(
         wanted = kind if isinstance(kind, Quantised) else kind(name)
         raw = wanted if stored.ndim > 1 else Quantised.F32
         writer.add_tensor(
-            names.get_name(name, try_suffixes=(".weight", ".bias")), gguf.quants.quantize(stored, raw), raw_dtype=raw
+            names.get_name(name, try_suffixes=(".weight", ".bias")) or name,
+            gguf.quants.quantize(stored, raw),
+            raw_dtype=raw,
         )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
