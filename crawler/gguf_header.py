@@ -39,6 +39,8 @@ _MAX_ALIGNMENT = 2**20
 _DEFAULT_ALIGNMENT = 32
 
 _STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q")
+_LENGTH_BYTES = _LENGTH.size
 _NUMBERS: Mapping[int, str] = {
     0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d",
 }  # fmt: skip
@@ -119,6 +121,18 @@ class _Cursor:
             _reject(f"{count} entries are claimed at byte {self.place} of a file of {self._file_size}")
         return count
 
+    def skip_texts(self, count: int) -> None:
+        """Passes over texts; a loop of few steps, since a vocabulary has hundreds of thousands and a lie millions."""
+        place, last = self.place, len(self._prefix) - _LENGTH_BYTES
+        for _ in range(count):
+            if place > last:
+                break
+            place += _LENGTH_BYTES + _LENGTH.unpack_from(self._prefix, place)[0]
+        else:
+            self.skip(place - self.place)
+            return
+        self.skip(place + _LENGTH_BYTES - self.place)
+
     def name(self) -> str:
         """The next text, as a name."""
         length = self.integer(8)
@@ -196,7 +210,7 @@ def _text(cursor: _Cursor) -> str | None:
 def _list(cursor: _Cursor) -> tuple[int, ...] | None:
     kind = cursor.integer(4)
     if kind == _STRING:
-        _skip_texts(cursor, cursor.count(8, _MAX_PRODUCT))
+        cursor.skip_texts(cursor.count(_LENGTH_BYTES, _MAX_PRODUCT))
         return None
     letter = _letter(kind)  # lists of lists are no GGUF that anybody writes
     count = cursor.count(_SIZES[kind], _MAX_PRODUCT)
@@ -206,12 +220,6 @@ def _list(cursor: _Cursor) -> tuple[int, ...] | None:
     if data is None or letter in _FLOATS:
         return None
     return tuple(int(number) for number in struct.unpack(f"<{count}{letter}", data))
-
-
-def _skip_texts(cursor: _Cursor, count: int) -> None:
-    """Passes over texts, hundreds of thousands in a vocabulary."""
-    for _ in range(count):
-        cursor.skip(cursor.integer(8))
 
 
 def _entry(cursor: _Cursor) -> _Entry:
