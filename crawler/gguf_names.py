@@ -6,8 +6,7 @@ libraries' names to one, so it is inverted over the names of one family of model
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import cache
+from dataclasses import dataclass, replace
 from math import prod
 from typing import NoReturn
 
@@ -81,33 +80,48 @@ def original_tensors(values: Mapping[str, Value], specs: Sequence[TensorSpec]) -
     architecture = values.get("general.architecture")
     if values.get("general.type", "model") != "model" or architecture not in _FAMILIES:
         _unsupported(f"{quoted(values.get('general.type', 'model'))} of the architecture {quoted(architecture)}")
-    return [made for spec in specs for made in _originals(spec, values, str(architecture))]
+    model = _Model(str(architecture), values, _names(str(architecture)))
+    return [original for spec in specs for original in model.originals(spec)]
 
 
-def _originals(spec: TensorSpec, values: Mapping[str, Value], architecture: str) -> Sequence[TensorSpec]:
-    """What a tensor was made from: one, or the matrices of all experts of a block."""
-    match = _NAME.fullmatch(spec.name)
-    if len(spec.shape) < _MATRIX or prod(spec.shape) == 0:
-        return [spec]
-    stem = match and _names(architecture).get(match["stem"])
-    if match is None or stem is None or (len(spec.shape) > _MATRIX) is not (_EXPERTS in stem):
-        _unsupported(f"tensor {quoted(spec.name)} of the architecture {architecture}")
-    block = match["block"]
-    name = stem if block is None else stem.replace(".0.", f".{int(block)}.", 1)
-    if _EXPERTS in stem:
-        return _experts(spec, name)
-    named = replace(spec, name=f"{name}.{match['kind']}")
-    return [_ordered(_coded(named), values, architecture, stem=match["stem"], block=int(block or 0))]
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What a model's header says, and its names."""
 
+    architecture: str
+    values: Mapping[str, Value]
+    names: Mapping[str, str]
 
-def _experts(spec: TensorSpec, name: str) -> Sequence[TensorSpec]:
-    """The experts' matrices, which the converter lays one after the other: (experts, rows, cols)."""
-    experts, rows = spec.shape[0], prod(spec.shape[1:-1])
-    if experts > _MAX_EXPERTS:
-        _unsupported(f"tensor {quoted(spec.name)} of {experts} experts")
-    flat = _coded(replace(spec, shape=(experts * rows, spec.shape[-1])))
-    before, after = name.split(_EXPERTS)
-    return [some_rows(flat, f"{before}{_EXPERTS}{e}.{after}.weight", e * rows, rows) for e in range(experts)]
+    def originals(self, spec: TensorSpec) -> Sequence[TensorSpec]:
+        """What a tensor was made from: one, or the matrices of all experts of a block."""
+        match = _NAME.fullmatch(spec.name)
+        if len(spec.shape) < _MATRIX or prod(spec.shape) == 0:
+            return [spec]
+        stem = match and self.names.get(match["stem"])
+        if match is None or stem is None or (len(spec.shape) > _MATRIX) is not (_EXPERTS in stem):
+            _unsupported(f"tensor {quoted(spec.name)} of the architecture {self.architecture}")
+        block = int(match["block"] or 0)
+        name = f"{stem.replace('.0.', f'.{block}.', 1)}.{match['kind']}"
+        if _EXPERTS in stem:
+            return _experts(spec, name)
+        return [self._ordered(_coded(replace(spec, name=name)), match["stem"], block)]
+
+    def _ordered(self, spec: TensorSpec, stem: str, block: int) -> TensorSpec:
+        if self.architecture not in _PERMUTED or stem not in {"attn_q", "attn_k"}:
+            return spec
+        heads = self._heads("head_count", block)
+        if stem == "attn_k" and f"{self.architecture}.attention.head_count_kv" in self.values:
+            heads = self._heads("head_count_kv", block)
+        if heads < 1 or spec.shape[0] % (2 * heads):
+            raise ModelUnreadable("gguf_bad_header", f"{heads} heads do not share {spec.shape[0]} rows in pairs")
+        return replace(spec, coding=PermutedRows(spec, spec.shape[0] // heads))
+
+    def _heads(self, key: str, block: int) -> int:
+        """A count of heads, which is one number or one for each block; 0 where it is neither."""
+        count = self.values.get(f"{self.architecture}.attention.{key}")
+        if isinstance(count, tuple):
+            return count[block] if block < len(count) else 0
+        return count if isinstance(count, int) else 0
 
 
 def _coded(spec: TensorSpec) -> TensorSpec:
@@ -118,26 +132,16 @@ def _coded(spec: TensorSpec) -> TensorSpec:
     return replace(spec, coding=BlockRows(spec))
 
 
-def _ordered(spec: TensorSpec, values: Mapping[str, Value], architecture: str, *, stem: str, block: int) -> TensorSpec:
-    if architecture not in _PERMUTED or stem not in {"attn_q", "attn_k"}:
-        return spec
-    heads = _heads(values, architecture, key="head_count", block=block)
-    if stem == "attn_k" and f"{architecture}.attention.head_count_kv" in values:
-        heads = _heads(values, architecture, key="head_count_kv", block=block)
-    if heads < 1 or spec.shape[0] % (2 * heads):
-        raise ModelUnreadable("gguf_bad_header", f"{heads} heads do not share {spec.shape[0]} rows in pairs")
-    return replace(spec, coding=PermutedRows(spec, spec.shape[0] // heads))
+def _experts(spec: TensorSpec, name: str) -> Sequence[TensorSpec]:
+    """The experts' matrices, which the converter lays one after the other: (experts, rows, cols)."""
+    experts, rows = spec.shape[0], prod(spec.shape[1:-1])
+    if experts > _MAX_EXPERTS:
+        _unsupported(f"tensor {quoted(spec.name)} of {experts} experts")
+    flat = _coded(replace(spec, shape=(experts * rows, spec.shape[-1])))
+    before, after = name.split(_EXPERTS)
+    return [some_rows(flat, f"{before}{_EXPERTS}{expert}.{after}", expert * rows, rows) for expert in range(experts)]
 
 
-def _heads(values: Mapping[str, Value], architecture: str, *, key: str, block: int) -> int:
-    """A count of heads, which is one number or one for each block; 0 where it is neither."""
-    count = values.get(f"{architecture}.attention.{key}")
-    if isinstance(count, tuple):
-        return count[block] if block < len(count) else 0
-    return count if isinstance(count, int) else 0
-
-
-@cache
 def _names(architecture: str) -> Mapping[str, str]:
     """What transformers calls each kind of matrix, in the first block where it is of one, by what GGUF calls it."""
     kind = next(kind for kind, name in MODEL_ARCH_NAMES.items() if name == architecture)

@@ -105,7 +105,7 @@ def _float8(stem: str, codes: TensorSpec, model: _Model) -> TensorSpec | None:
     scale = model.get(stem + ".weight_scale") or model.get(stem + ".weight_scale_inv")
     if scale is None or not codes.dtype.startswith("F8_E") or codes.dtype not in FLOAT_DTYPE_BITS:
         return None
-    return _scaled(codes, cast(Codes, codes.dtype), scale, dtype=codes.dtype, name=codes.name)
+    return _scaled(codes, cast(Codes, codes.dtype), scale, dtype=f"FP{codes.dtype[1:7]}", name=codes.name)
 
 
 def _int8(stem: str, codes: TensorSpec, model: _Model) -> TensorSpec | None:

@@ -36,12 +36,12 @@ FLOAT_DTYPE_BYTES: Mapping[str, int] = {
     "F32": 4,
     **dict.fromkeys(("F16", "BF16"), 2),
     **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4"), 1),
-    **dict.fromkeys(("INT8", "INT4", "NVFP4", *GGML_BITS), 1),
+    **dict.fromkeys(("FP8_E4M3", "FP8_E5M2", "INT8", "INT4", "NVFP4", *GGML_BITS), 1),
 }
 """Stored formats whose weights can be compared, with the size of one weight in bytes, rounded up to whole ones.
 
-Beside formats of safetensors there are codes with scales: integers of compressed-tensors and bitsandbytes, F4
-in groups of 16 or 32, and the block types of GGUF.
+Beside formats of safetensors there are codes with scales: FP8 is F8, NVFP4 and MXFP4 are F4 in groups of 16 and 32,
+INT8 and INT4 integers; and the block types of GGUF.
 """
 
 COPY_KINDS = ("none", "cast", "pruned", "quantized")
@@ -57,15 +57,18 @@ UNIT_ROUNDOFF: Mapping[str, float] = {
     "F8_E4M3FNUZ": 2.0**-4,
     "F8_E5M2FNUZ": 2.0**-3,
     "F4": 2.0**-2,
-    "INT8": 2.0**-6,
-    "INT4": 2.0**-2.5,
-    "NVFP4": 2.0**-3,
-    **{name: 2.0 ** (1 - bits) for name, bits in GGML_BITS.items()},
+    "FP8_E4M3": 2.0**-4.1,
+    "FP8_E5M2": 2.0**-3.1,
+    "INT8": 2.0**-6.1,
+    "INT4": 2.0**-2.6,
+    "NVFP4": 2.0**-2.9,
+    **{name: 2.0 ** (0.9 - bits) for name, bits in GGML_BITS.items()},
     "MXFP4": 2.0**-2.5,
 }
 """Largest relative rounding error of a stored number: half a unit in the last place of each format.
 
-Of codes with scales: that of the floating format whose rounding would change normally distributed weights as much.
+Of codes with scales: about that of the floating format whose rounding would change normally distributed weights as
+much, and none of a format of safetensors, whose smallest numbers go with it while scales move those of codes.
 """
 
 

@@ -56,8 +56,12 @@ CHOICES = [
     (["q4.gguf", "pytorch_model.bin"], WeightFiles("gguf", ("q4.gguf",))),
     (["a.gguf", "x/m.safetensors"], WeightFiles("single", ("x/m.safetensors",))),
     (["m.Q4_K_M.gguf", "m.Q8_0.gguf", "m.IQ2_XS.gguf"], WeightFiles("gguf", ("m.Q8_0.gguf",))),
+    (["flora-Q8_0.gguf", "a-Q4_K_S.gguf"], WeightFiles("gguf", ("flora-Q8_0.gguf",))),
     (["m-f16.gguf", "m-Q8_0.gguf", "BF16/m-BF16.gguf"], WeightFiles("gguf", ("m-f16.gguf",))),
-    (["mmproj-model-f16.gguf", "m-Q4_0.gguf", "m.imatrix.gguf"], WeightFiles("gguf", ("m-Q4_0.gguf",))),
+    (
+        ["mmproj-model-f16.gguf", "m-Q4_0.gguf", "m.imatrix.gguf", "lora-f16.gguf"],
+        WeightFiles("gguf", ("m-Q4_0.gguf",)),
+    ),
     (
         ["m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf", "m-F16-00001-of-00002.gguf", "m-Q4_0.gguf"],
         WeightFiles("gguf", ("m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf")),

@@ -98,9 +98,9 @@ def mxfp4_compressed(weight: Tensor) -> tuple[Tensors, Tensor]:
 
 
 LAYOUTS: Mapping[str, tuple[Layout, str]] = {
-    "fp8_tensor": (fp8_tensor, "F8_E4M3"),
-    "fp8_channel": (fp8_channel, "F8_E4M3"),
-    "fp8_block": (fp8_block, "F8_E4M3"),
+    "fp8_tensor": (fp8_tensor, "FP8_E4M3"),
+    "fp8_channel": (fp8_channel, "FP8_E4M3"),
+    "fp8_block": (fp8_block, "FP8_E4M3"),
     "int8_channel": (int8_channel, "INT8"),
     "int8_group_zero": (int8_group_zero, "INT8"),
     "int8_bitsandbytes": (int8_bitsandbytes, "INT8"),
