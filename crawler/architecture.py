@@ -13,10 +13,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from crawler.decode import FLOAT_DTYPE_BITS
 from crawler.fixed_tables import is_fixed_table
+from crawler.fused import fused_parts, name_of_joined
+from crawler.quantized_layouts import with_scales
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
-from storage.types import FLOAT_DTYPE_BYTES, Architecture, ComparableTensor, TensorSpec
+from storage.types import Architecture, ComparableTensor, TensorSpec
 
 MIN_SIDE = 16
 """Smaller matrices hold too few weights per row to be told from chance; adapters' ranks are exempt."""
@@ -71,21 +74,28 @@ def describe(specs: Sequence[TensorSpec], *, adapter: bool = False) -> Architect
     """The architecture of a model from all its tensors, in any order and over any number of files.
 
     Comparable are tensors of a floating format with two or more dimensions, seen as shape[0] x rest, both sides at
-    least 16 (an adapter's: any). Fixed tables are not, nor are absurd names (over 512 characters, over 32 parts).
+    least 16 (an adapter's: any), a row a whole number of bytes. Fixed tables are not, nor are absurd names (over 512
+    characters, over 32 parts). Codes with their scales are one tensor (`crawler.quantized_layouts`), and
+    a fused one is several (`crawler.fused`).
     `adapter` says that the weights are factors to be added to some other model, which makes the key one that only
     adapters have. The dtype is no part of the key.
 
-    Raises `ModelUnreadable` when no tensor is comparable, or names are ambiguous.
+    Raises `ModelUnreadable` when no tensor is comparable, names are ambiguous, or weights are quantised in a way that
+    is not read.
     """
-    names = {spec.name for spec in specs}
-    if len(names) != len(specs):
-        raise ModelUnreadable("duplicate_tensor", "the files hold two tensors of one name")
-    matrices = [matrix for spec in specs if (matrix := _as_matrix(spec, min_side=1 if adapter else MIN_SIDE))]
+    _check_unique(specs)
+    if not adapter:
+        specs = with_scales(specs)
+        _check_unique(specs)
+    fused = {} if adapter else fused_parts(specs)
+    parts = [part for spec in specs for part in fused.get(spec.name, (spec,))]
+    matrices = [matrix for spec in parts if (matrix := _as_matrix(spec, min_side=1 if adapter else MIN_SIDE))]
     if not matrices:
         raise ModelUnreadable("no_comparable_tensors", f"none of the {len(specs)} tensors is a comparable matrix")
     matrices.sort(key=lambda matrix: matrix.spec.name)
     named = _canonical(matrices)
-    tensors = sorted(named, key=lambda tensor: tensor.name)
+    joined = _joined(named, fused, {spec.name: spec for spec in specs})
+    tensors = sorted([*named, *joined], key=lambda tensor: tensor.name)
     inside = [tensor for tensor in tensors if tensor.in_key]
     return Architecture(
         key=_key(inside, adapter=adapter),
@@ -95,8 +105,25 @@ def describe(specs: Sequence[TensorSpec], *, adapter: bool = False) -> Architect
     )
 
 
+def _joined(
+    named: Iterable[ComparableTensor], fused: Mapping[str, Sequence[TensorSpec]], specs: Mapping[str, TensorSpec]
+) -> Iterator[ComparableTensor]:
+    """The joined matrices whole, under the names that they would have: adapters are made for them, not for parts."""
+    first_parts = {parts[0].name: name for name, parts in fused.items()}
+    for tensor in named:
+        if name := first_parts.get(tensor.spec.name):
+            canonical = name_of_joined(tensor.spec.name, tensor.name, name)
+            rows, cols = specs[name].shape
+            yield ComparableTensor(canonical, rows, cols, in_key=False, spec=specs[name], joined=True)
+
+
+def _check_unique(specs: Sequence[TensorSpec]) -> None:
+    if len({spec.name for spec in specs}) != len(specs):
+        raise ModelUnreadable("duplicate_tensor", "the files hold two tensors of one name")
+
+
 def _as_matrix(spec: TensorSpec, *, min_side: int) -> _Matrix | None:
-    if spec.dtype not in FLOAT_DTYPE_BYTES or len(spec.name) > _MAX_NAME_CHARS:
+    if not _is_readable(spec) or len(spec.name) > _MAX_NAME_CHARS:
         return None
     if len(spec.shape) < _MATRIX_DIMENSIONS:
         return None
@@ -105,6 +132,13 @@ def _as_matrix(spec: TensorSpec, *, min_side: int) -> _Matrix | None:
     if min(rows, cols) < min_side or len(path) > _MAX_NAME_PARTS or is_fixed_table(spec.name):
         return None
     return _Matrix(path, rows, cols, spec)
+
+
+def _is_readable(spec: TensorSpec) -> bool:
+    """Whether single rows can be read: of a coding, or of numbers that can be compared, each row whole bytes."""
+    if spec.coding is not None:
+        return True
+    return spec.dtype in FLOAT_DTYPE_BITS and math.prod(spec.shape[1:]) * FLOAT_DTYPE_BITS[spec.dtype] % 8 == 0
 
 
 def _canonical(matrices: Sequence[_Matrix]) -> list[ComparableTensor]:

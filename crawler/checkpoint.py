@@ -2,20 +2,21 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from crawler.adapter_header import AdapterHeader, read_adapter
 from crawler.architecture import describe
+from crawler.gguf_header import Value, next_prefix, parse_gguf
+from crawler.gguf_names import original_tensors
 from crawler.hub import HubClient
 from crawler.remote_file import RemoteFile
 from crawler.safetensors_header import LENGTH_BYTES, header_length, parse_header
-from crawler.sampling import ByteRange
 from crawler.shards import MAX_INDEX_BYTES, WeightFiles, choose_weights, parse_index, select_tensors
 from crawler.transport import Tally
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
-from storage.types import Architecture, TensorSpec
+from storage.types import Architecture, ByteRange, TensorSpec
 
 FIRST_READ_BYTES = 32 * 2**10
 """What is read of a file before its header's length is known; most headers are shorter."""
@@ -36,6 +37,7 @@ class OpenFile:
     specs: tuple[TensorSpec, ...]
     head: bytes
     header_bytes: int  # bytes read to get the header
+    values: Mapping[str, Value] = field(default_factory=dict)  # what a GGUF header says beside its tensors
 
     def holds(self, span: ByteRange) -> bool:
         """Whether a range lies within the first bytes."""
@@ -82,10 +84,13 @@ async def open_checkpoint(
 
     async def opened(path: str) -> OpenFile:
         async with slots:
-            return await _open(await client.open_file(repo_id, revision, path, tally=tally), allowance)
+            open_file = _open_gguf if weights.kind == "gguf" else _open
+            return await open_file(await client.open_file(repo_id, revision, path, tally=tally), allowance)
 
     files = await all_or_nothing([opened(path) for path in paths])
     specs = select_tensors([spec for file in files for spec in file.specs], shard_of)
+    if weights.kind == "gguf":
+        specs = original_tensors(files[0].values, specs)
     is_adapter = weights.kind == "adapter"
     adapter = await asyncio.to_thread(read_adapter, specs) if is_adapter else None
     architecture = await asyncio.to_thread(describe, specs, adapter=is_adapter)
@@ -133,3 +138,14 @@ async def _open(remote: RemoteFile, allowance: _Allowance) -> OpenFile:
     rest = await remote.read(len(head), max(len(head), LENGTH_BYTES + length))
     specs = await asyncio.to_thread(parse_header, head + rest, file=remote.path, file_size=remote.size)
     return OpenFile(remote, specs, head, header_bytes=len(head) + len(rest))
+
+
+async def _open_gguf(remote: RemoteFile, allowance: _Allowance) -> OpenFile:
+    """Reads on until the header is whole: only its end tells where that is."""
+    data = await remote.read(0, min(FIRST_READ_BYTES, remote.size))
+    allowance.take(len(data), remote.path)
+    while (header := await asyncio.to_thread(parse_gguf, data, file=remote.path, file_size=remote.size)) is None:
+        more = await remote.read(len(data), next_prefix(len(data), remote.size))
+        allowance.take(len(more), remote.path)
+        data += more
+    return OpenFile(remote, header.tensors, data[:FIRST_READ_BYTES], header_bytes=len(data), values=header.values)

@@ -11,15 +11,14 @@ import numpy as np
 
 from crawler.adapter_header import AdapterHeader
 from crawler.checkpoint import Checkpoint, all_or_nothing, open_checkpoint
-from crawler.decode import to_float32
 from crawler.hub import HubClient
 from crawler.listing_row import model_config, wrapped_base
-from crawler.sampling import ByteRange, byte_ranges, make_plan, plan_ranges
+from crawler.sampling import byte_ranges, make_plan, plan_blocks
 from crawler.settings import CrawlSettings
 from crawler.transport import Tally
 from crawler.wording import quoted
 from storage.errors import HubError, ModelUnreadable
-from storage.types import Architecture, Fingerprint, ModelRef, SamplePlan, Skip, WeightArray
+from storage.types import Architecture, ByteRange, Fingerprint, ModelRef, SamplePlan, Skip, WeightArray
 
 CONFIG_FILE = "config.json"
 ADAPTER_CONFIG_FILE = "adapter_config.json"
@@ -121,21 +120,20 @@ async def _sample(checkpoint: Checkpoint, plan: SamplePlan) -> tuple[WeightArray
     files = checkpoint.files
     ranges = byte_ranges(plan, checkpoint.architecture)
     contents = await all_or_nothing([files[span.file].read(span) for span in ranges])
-    dtypes = _dtypes(checkpoint.architecture)
     blocks = [
-        to_float32(_cut(block, ranges, contents), dtypes[name])
-        for name, block in zip(plan.names, plan_ranges(plan, checkpoint.architecture), strict=True)
+        block.decode([_cut(span, ranges, contents) for span in block.ranges]).reshape(-1)
+        for block in plan_blocks(plan, checkpoint.architecture)
     ]
     _check_values(blocks)
     read = sum(span.length for span in ranges if not files[span.file].holds(span))
     return np.concatenate(blocks), read
 
 
-def _cut(block: ByteRange, ranges: tuple[ByteRange, ...], contents: list[bytes]) -> bytes:
-    """A block's bytes out of the range that holds it; ranges are sorted and disjoint."""
-    place = bisect.bisect_right(ranges, (block.file, block.begin), key=lambda span: (span.file, span.begin)) - 1
-    start = block.begin - ranges[place].begin
-    return contents[place][start : start + block.length]
+def _cut(span: ByteRange, ranges: tuple[ByteRange, ...], contents: list[bytes]) -> bytes:
+    """The bytes of a span out of the range that holds it; ranges are sorted and disjoint."""
+    place = bisect.bisect_right(ranges, (span.file, span.begin), key=lambda known: (known.file, known.begin)) - 1
+    start = span.begin - ranges[place].begin
+    return contents[place][start : start + span.length]
 
 
 def _check_values(blocks: Iterable[WeightArray]) -> None:

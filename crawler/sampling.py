@@ -10,15 +10,15 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from crawler.architecture import is_lookup
 from crawler.settings import DEFAULT_BUDGET_WEIGHTS
+from crawler.stored_rows import StoredRows
 from storage.errors import ModelUnreadable
-from storage.types import FLOAT_DTYPE_BYTES, Architecture, ComparableTensor, IndexArray, SamplePlan
+from storage.types import Architecture, ByteRange, ComparableTensor, IndexArray, SamplePlan
 
 PLAN_VERSION = 1
 MAX_BLOCKS = 16
@@ -37,20 +37,6 @@ _ADAPTED_FIRST = re.compile(
 _ANY_NUMBER = "*"
 _GOLDEN_STEP = 2_654_435_769  # 2**32 divided by the golden ratio
 _STEP_BITS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class ByteRange:
-    """Bytes `begin:end` of a file of the model."""
-
-    file: str
-    begin: int
-    end: int
-
-    @property
-    def length(self) -> int:
-        """Bytes in the range."""
-        return self.end - self.begin
 
 
 def make_plan(
@@ -87,31 +73,24 @@ def make_plan(
     )
 
 
-def block_range(tensor: ComparableTensor, start: int, stop: int) -> ByteRange:
-    """Where rows `start:stop` of a tensor lie in its file."""
-    row_bytes = tensor.cols * FLOAT_DTYPE_BYTES[tensor.spec.dtype]
-    begin = tensor.spec.begin
-    return ByteRange(tensor.spec.file, begin + start * row_bytes, begin + stop * row_bytes)
-
-
-def plan_ranges(plan: SamplePlan, architecture: Architecture) -> tuple[ByteRange, ...]:
-    """Where each block of a plan lies in this model's files, in the plan's order."""
+def plan_blocks(plan: SamplePlan, architecture: Architecture) -> tuple[StoredRows, ...]:
+    """The blocks of a plan as they lie in this model's files, in the plan's order."""
     tensors = {tensor.name: tensor for tensor in architecture.tensors}
     stops = plan.row_start + plan.row_count
     blocks = zip(plan.names, plan.row_start.tolist(), stops.tolist(), strict=True)
-    return tuple(block_range(tensors[name], start, stop) for name, start, stop in blocks)
+    return tuple(StoredRows(tensors[name], start, stop) for name, start, stop in blocks)
 
 
 def byte_ranges(
     plan: SamplePlan, architecture: Architecture, *, budget_bytes: int | None = None
 ) -> tuple[ByteRange, ...]:
-    """The ranges to request, sorted by (file, begin), disjoint: every block lies in one of them.
+    """The ranges to request, sorted by (file, begin), disjoint: each range of a block lies in one of them.
 
     Ranges are joined over the smallest gaps first, for as long as the blocks and the gaps together stay within
     `budget_bytes` (default: four bytes for each weight of the plan's budget). Fewer requests at no broken promise.
     """
     budget = 4 * plan.budget_weights if budget_bytes is None else budget_bytes
-    blocks = sorted(plan_ranges(plan, architecture), key=lambda block: (block.file, block.begin))
+    blocks = _disjoint({span for block in plan_blocks(plan, architecture) for span in block.ranges})
     left = budget - sum(block.length for block in blocks)
     gaps = sorted(
         (after.begin - before.end, place)
@@ -124,6 +103,18 @@ def byte_ranges(
             joined.add(place)
             left -= gap
     return tuple(_join(blocks, joined))
+
+
+def _disjoint(spans: Iterable[ByteRange]) -> list[ByteRange]:
+    """Sorted by (file, begin), with those that overlap made one: blocks may share a scale."""
+    found: list[ByteRange] = []
+    for span in sorted(spans, key=lambda span: (span.file, span.begin)):
+        last = found[-1] if found else None
+        if last is not None and last.file == span.file and span.begin < last.end:
+            found[-1] = ByteRange(span.file, last.begin, max(last.end, span.end))
+        else:
+            found.append(span)
+    return found
 
 
 def _join(blocks: Sequence[ByteRange], joined: set[int]) -> Iterator[ByteRange]:

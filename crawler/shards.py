@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
@@ -13,7 +13,7 @@ from storage.types import TensorSpec
 MAX_INDEX_BYTES = 64 * 2**20
 MAX_SHARDS = 10_000
 
-WeightKind = Literal["single", "sharded", "adapter", "pieces"]
+WeightKind = Literal["single", "sharded", "adapter", "pieces", "gguf"]
 
 _ROOT_NAMES: Sequence[tuple[str, WeightKind]] = (
     ("model.safetensors", "single"),
@@ -28,8 +28,12 @@ _DIFFUSION_NAMES: Sequence[tuple[str, WeightKind]] = (
 _DIFFUSION_FOLDERS = ("", "unet", "transformer")
 _PIPELINE_INDEX = "model_index.json"
 
-_PIECE = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors", re.ASCII)
+_PIECE = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.(safetensors|gguf)", re.ASCII)
 _SUFFIX = ".safetensors"
+_GGUF = ".gguf"
+_NO_GGUF_MODEL = re.compile(r"(^|[-_./])(mmproj|imatrix|vocab|lora)[-_.]", re.ASCII | re.IGNORECASE)
+_GGUF_QUALITY = re.compile(r"(?<![a-z0-9])(bf16|f16|fp16|f32|fp32|i?q(?P<bits>\d))(?![a-z])", re.ASCII | re.IGNORECASE)
+_MOST_BITS = 16
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _MAX_PATH_CHARS = 1024
 
@@ -52,6 +56,8 @@ def choose_weights(file_names: Iterable[str]) -> WeightFiles:
        Where `model_index.json` is in the root the repository is a pipeline of diffusers, and 2 comes before 1.
     3. In the root a complete set of pieces X-00001-of-0000N.safetensors, else the first other safetensors file.
     4. The same three questions for each other folder, in order of their names.
+    5. The GGUF file, or complete set of pieces, whose name promises most bits a weight: of equal ones the first, in the
+       root before any folder. Projectors, importance matrices, vocabularies and adapters are told by their names.
 
     Raises `ModelUnreadable` when there is none: `incomplete_pieces`, `only_gguf`, `only_pickle` or `no_safetensors`.
     """
@@ -61,7 +67,7 @@ def choose_weights(file_names: Iterable[str]) -> WeightFiles:
     for folder in _DIFFUSION_FOLDERS:
         denoiser = denoiser or _named(folder, _DIFFUSION_NAMES, names)
     named = denoiser or root if _PIPELINE_INDEX in names else root or denoiser
-    return named or _loose_or_deeper(names) or _refuse(names)
+    return named or _loose_or_deeper(names) or _gguf(names) or _refuse(names)
 
 
 def is_plain_path(name: str) -> bool:
@@ -149,15 +155,34 @@ def _loose_or_deeper(names: Collection[str]) -> WeightFiles | None:
 def _loose(members: Iterable[str]) -> WeightFiles | None:
     """A complete set of pieces, else the first file that is no piece, of one folder."""
     weights = sorted(name for name in members if name.endswith(_SUFFIX))
+    for files in _complete_sets(weights):
+        return WeightFiles("pieces", files)
+    whole = [name for name in weights if not _PIECE.fullmatch(name)]
+    return WeightFiles("single", (whole[0],)) if whole else None
+
+
+def _complete_sets(weights: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Sets of pieces none of which is missing, of sorted names."""
     pieces: dict[tuple[str, str], list[str]] = {}
     for name in weights:
         if match := _PIECE.fullmatch(name):
             pieces.setdefault((match["stem"], match["count"]), []).append(name)
     for (_, count), files in sorted(pieces.items()):
         if len(files) == int(count) and all(f"-{number:05}-of-" in name for number, name in enumerate(files, 1)):
-            return WeightFiles("pieces", tuple(files))
-    whole = [name for name in weights if not _PIECE.fullmatch(name)]
-    return WeightFiles("single", (whole[0],)) if whole else None
+            yield tuple(files)
+
+
+def _gguf(names: Iterable[str]) -> WeightFiles | None:
+    weights = sorted(name for name in names if name.endswith(_GGUF) and not _NO_GGUF_MODEL.search(name))
+    models = [*_complete_sets(weights), *((name,) for name in weights if not _PIECE.fullmatch(name))]
+    best = min(models, key=lambda files: (-_gguf_bits(files[0]), files[0].count("/"), files), default=None)
+    return None if best is None else WeightFiles("gguf", best)
+
+
+def _gguf_bits(name: str) -> int:
+    """Bits of a weight that a file's name tells, the last where it tells several; 0 where none."""
+    found = list(_GGUF_QUALITY.finditer(name))
+    return int(found[-1]["bits"] or _MOST_BITS) if found else 0
 
 
 def _refuse(names: Collection[str]) -> NoReturn:
@@ -165,7 +190,7 @@ def _refuse(names: Collection[str]) -> NoReturn:
     if _SUFFIX in endings:
         raise ModelUnreadable("incomplete_pieces", "some of the pieces of its safetensors weights are missing")
     if ".gguf" in endings:
-        raise ModelUnreadable("only_gguf", "its weights are in GGUF, whose formats cannot be compared")
+        raise ModelUnreadable("only_gguf", "of its GGUF files none is a whole model")
     if endings & set(_PICKLES):
         raise ModelUnreadable("only_pickle", "its weights are in pickles, which are never opened")
     raise ModelUnreadable("no_safetensors", "it has no safetensors file")

@@ -13,15 +13,16 @@ from typing import Self, TypeVar
 
 from crawler.architecture import describe
 from crawler.checkpoint import Checkpoint, all_or_nothing, open_checkpoint
-from crawler.decode import to_float32
+from crawler.gguf_header import GgufHeader, next_prefix, parse_gguf
+from crawler.gguf_names import original_tensors
 from crawler.hub import HubClient
 from crawler.safetensors_header import LENGTH_BYTES, header_length, parse_header
-from crawler.sampling import ByteRange, block_range
 from crawler.settings import HubSettings
-from crawler.shards import MAX_INDEX_BYTES, WeightFiles, choose_weights, parse_index, select_tensors
+from crawler.shards import MAX_INDEX_BYTES, WeightFiles, WeightKind, choose_weights, parse_index, select_tensors
+from crawler.stored_rows import StoredRows
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
-from storage.types import Architecture, ComparableTensor, TensorSpec, WeightArray
+from storage.types import Architecture, ByteRange, ComparableTensor, TensorSpec, WeightArray
 
 PIECE_BYTES = 16 * 2**20
 """The most one request to a Hub asks for; larger reads are several requests, so that a lost one costs little."""
@@ -30,7 +31,7 @@ T = TypeVar("T")
 
 
 class FolderSource:
-    """The model in a folder laid out like a repository, or in one safetensors file.
+    """The model in a folder laid out like a repository, or in one safetensors or GGUF file.
 
     Files are opened for each read and never mapped, so that one that shrinks or goes raises instead of killing the
     process. Links that lead out of the folder are not followed. Raises `ModelUnreadable`.
@@ -40,7 +41,8 @@ class FolderSource:
         self.bytes_read = 0
         self._sizes: dict[str, int] = {}
         if path.is_file():
-            self._root, weights = path.parent, WeightFiles("single", (path.name,))
+            kind: WeightKind = "gguf" if path.suffix == ".gguf" else "single"
+            self._root, weights = path.parent, WeightFiles(kind, (path.name,))
             self._inside = path.resolve().parent
         else:
             self._root, weights = path, choose_weights(_file_names(path))
@@ -50,13 +52,13 @@ class FolderSource:
 
     @property
     def tensors(self) -> Mapping[str, ComparableTensor]:
-        """Comparable tensors by canonical name."""
-        return self._tensors
+        """Comparable tensors by canonical name, none joined."""
+        return {name: tensor for name, tensor in self._tensors.items() if not tensor.joined}
 
     def read(self, name: str, start: int, stop: int) -> WeightArray:
         """Rows `start:stop` of a tensor as float32 (stop - start, cols). Raises `ModelUnreadable`."""
-        tensor = _tensor(self._tensors, name, start, stop)
-        return _rows(tensor, self._read(block_range(tensor, start, stop)))
+        rows = _stored_rows(self._tensors, name, start, stop)
+        return rows.decode([self._read(span) for span in rows.ranges])
 
     def _describe(self, weights: WeightFiles) -> Architecture:
         shard_of: Mapping[str, str] = {}
@@ -66,6 +68,10 @@ class FolderSource:
             )
             shard_of = parse_index(data, index_file=weights.index_file)
         paths = sorted(set(shard_of.values())) if shard_of else weights.files
+        if weights.kind == "gguf":
+            headers = [self._gguf_header(path) for path in paths]
+            tensors = [spec for header in headers for spec in header.tensors]
+            return describe(original_tensors(headers[0].values, tensors))
         specs = [spec for path in paths for spec in self._header(path)]
         return describe(select_tensors(specs, shard_of), adapter=weights.kind == "adapter")
 
@@ -73,6 +79,13 @@ class FolderSource:
         size = self._size(path)
         length = header_length(self._read(ByteRange(path, 0, min(LENGTH_BYTES, size))), size)
         return parse_header(self._read(ByteRange(path, 0, LENGTH_BYTES + length)), file=path, file_size=size)
+
+    def _gguf_header(self, path: str) -> GgufHeader:
+        size = self._size(path)
+        data = self._read(ByteRange(path, 0, next_prefix(0, size)))
+        while (header := parse_gguf(data, file=path, file_size=size)) is None:
+            data += self._read(ByteRange(path, len(data), next_prefix(len(data), size)))
+        return header
 
     def _size(self, path: str) -> int:
         location = self._root / path
@@ -109,19 +122,20 @@ class HubSource:
 
     @property
     def tensors(self) -> Mapping[str, ComparableTensor]:
-        """Comparable tensors by canonical name."""
-        return self._tensors
+        """Comparable tensors by canonical name, none joined."""
+        return {name: tensor for name, tensor in self._tensors.items() if not tensor.joined}
 
     def read(self, name: str, start: int, stop: int) -> WeightArray:
         """Rows `start:stop` of a tensor as float32 (stop - start, cols). Raises `ModelUnreadable`, `HubError`."""
-        tensor = _tensor(self._tensors, name, start, stop)
-        span = block_range(tensor, start, stop)
+        rows = _stored_rows(self._tensors, name, start, stop)
+        contents = self._reader.run(all_or_nothing([self._read(span) for span in rows.ranges]))
+        self.bytes_read += sum(len(data) for data in contents)
+        return rows.decode(contents)
+
+    async def _read(self, span: ByteRange) -> bytes:
         remote = self._files[span.file].remote
         ends = range(span.begin, span.end, PIECE_BYTES)
-        pieces = [remote.read(begin, min(begin + PIECE_BYTES, span.end)) for begin in ends]
-        data = b"".join(self._reader.run(all_or_nothing(pieces)))
-        self.bytes_read += len(data)
-        return _rows(tensor, data)
+        return b"".join(await all_or_nothing([remote.read(at, min(at + PIECE_BYTES, span.end)) for at in ends]))
 
 
 class HubReader:
@@ -181,14 +195,10 @@ def _unreadable(path: str, error: OSError) -> ModelUnreadable:
     return ModelUnreadable("unreadable_file", f"{quoted(path)} cannot be read: {error.strerror}", retry=True)
 
 
-def _tensor(tensors: Mapping[str, ComparableTensor], name: str, start: int, stop: int) -> ComparableTensor:
+def _stored_rows(tensors: Mapping[str, ComparableTensor], name: str, start: int, stop: int) -> StoredRows:
     tensor = tensors.get(name)
     if tensor is None:
         raise ModelUnreadable("no_such_tensor", f"the model has no comparable tensor {quoted(name)}")
     if not 0 <= start <= stop <= tensor.rows:
         raise ModelUnreadable("bad_range", f"tensor {quoted(name)} has {tensor.rows} rows, not {start} to {stop}")
-    return tensor
-
-
-def _rows(tensor: ComparableTensor, data: bytes) -> WeightArray:
-    return to_float32(data, tensor.spec.dtype).reshape(-1, tensor.cols)
+    return StoredRows(tensor, start, stop)

@@ -10,7 +10,7 @@ from storage.catalog import Catalog
 from storage.types import Fingerprint, ModelRef, SamplePlan, Skip
 from storage.vectors import collect_files, values_sha256, write_fingerprints
 
-WEIGHT_FILE_ENDINGS = (".safetensors", ".safetensors.index.json")
+WEIGHT_FILE_ENDINGS = (".safetensors", ".safetensors.index.json", ".gguf")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ into and out of DuckDB, numpy and torch without a loop; the shape and dtype of e
 Nothing here does I/O, and no other module of `storage` but `errors` is visible to the stages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -21,8 +21,28 @@ BoolArray = npt.NDArray[np.bool_]
 Relation = Literal["duplicate", "cast", "quantized", "pruned", "lora", "adapter", "finetune", "pretrain", "merge"]
 EvidenceSource = Literal["fingerprint", "exact"]
 
-FLOAT_DTYPE_BYTES: Mapping[str, int] = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
-"""Stored number formats whose values can be compared, with their size in bytes."""
+GGML_BITS: Mapping[str, int] = {
+    "Q8_0": 8,
+    "Q6_K": 6,
+    **dict.fromkeys(("Q5_0", "Q5_1", "Q5_K"), 5),
+    **dict.fromkeys(("Q4_0", "Q4_1", "Q4_K", "IQ4_NL", "IQ4_XS", "MXFP4"), 4),
+    **dict.fromkeys(("Q3_K", "IQ3_S", "IQ3_XXS"), 3),
+    **dict.fromkeys(("Q2_K", "IQ2_S", "IQ2_XS", "IQ2_XXS"), 2),
+}
+"""Quantised types of GGUF whose weights can be compared, with the bits of one code."""
+
+FLOAT_DTYPE_BYTES: Mapping[str, int] = {
+    "F64": 8,
+    "F32": 4,
+    **dict.fromkeys(("F16", "BF16"), 2),
+    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4"), 1),
+    **dict.fromkeys(("FP8_E4M3", "FP8_E5M2", "INT8", "INT4", "NVFP4", *GGML_BITS), 1),
+}
+"""Stored formats whose weights can be compared, with the size of one weight in bytes, rounded up to whole ones.
+
+Beside formats of safetensors there are codes with scales: FP8 is F8, NVFP4 and MXFP4 are F4 in groups of 16 and 32,
+INT8 and INT4 integers; and the block types of GGUF.
+"""
 
 COPY_KINDS = ("none", "cast", "pruned", "quantized")
 """How a model was made from another without training, weaker kinds first."""
@@ -34,8 +54,22 @@ UNIT_ROUNDOFF: Mapping[str, float] = {
     "BF16": 2.0**-8,
     "F8_E4M3": 2.0**-4,
     "F8_E5M2": 2.0**-3,
+    "F8_E4M3FNUZ": 2.0**-4,
+    "F8_E5M2FNUZ": 2.0**-3,
+    "F4": 2.0**-2,
+    "FP8_E4M3": 2.0**-4.1,
+    "FP8_E5M2": 2.0**-3.1,
+    "INT8": 2.0**-6.1,
+    "INT4": 2.0**-2.6,
+    "NVFP4": 2.0**-2.9,
+    **{name: 2.0 ** (0.9 - bits) for name, bits in GGML_BITS.items()},
+    "MXFP4": 2.0**-2.5,
 }
-"""Largest relative rounding error of a stored number: half a unit in the last place of each format."""
+"""Largest relative rounding error of a stored number: half a unit in the last place of each format.
+
+Of codes with scales: about that of the floating format whose rounding would change normally distributed weights as
+much, and none of a format of safetensors, whose smallest numbers go with it while scales move those of codes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +107,37 @@ class ModelRef:
 
 
 @dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Bytes `begin:end` of a file of the model."""
+
+    file: str
+    begin: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        """Bytes in the range."""
+        return self.end - self.begin
+
+
+class RowCoding(Protocol):
+    """How the rows of a tensor are stored, where they are more than its numbers one after the other."""
+
+    def ranges(self, start: int, stop: int) -> tuple[ByteRange, ...]:
+        """What must be read for rows `start:stop`, start < stop."""
+        ...
+
+    def decode(self, start: int, stop: int, contents: Sequence[bytes]) -> WeightArray:
+        """Rows `start:stop` as float32 (stop - start, cols) from the bytes of those ranges, in their order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Where one tensor lies: a value apart from its bytes. `begin` and `end` are absolute byte offsets in `file`."""
+    """Where one tensor lies: a value apart from its bytes. `begin` and `end` are absolute byte offsets in `file`.
+
+    Without a `coding` the bytes are the tensor's numbers in format `dtype`, row-major.
+    """
 
     name: str
     dtype: str
@@ -82,6 +145,7 @@ class TensorSpec:
     file: str
     begin: int
     end: int
+    coding: RowCoding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +153,8 @@ class ComparableTensor:
     """A tensor that can be compared between models, seen as a matrix of `rows` x `cols` (convolutions: out x rest).
 
     `name` is canonical: wrappers' prefixes are gone, so that relatives agree on it. `in_key` tells whether the tensor
-    takes part in the architecture key; the others are compared where all members of a cluster have them.
+    takes part in the architecture key; the others are compared where all members of a cluster have them. `joined` says
+    that these are the weights of others of the model's tensors, stored as one: read by name, compared as those.
     """
 
     name: str
@@ -97,6 +162,7 @@ class ComparableTensor:
     cols: int
     in_key: bool
     spec: TensorSpec
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +248,7 @@ class TensorSource(Protocol):
 
     @property
     def tensors(self) -> Mapping[str, ComparableTensor]:
-        """Comparable tensors by canonical name."""
+        """Comparable tensors by canonical name, none joined."""
         ...
 
     def read(self, name: str, start: int, stop: int) -> WeightArray:

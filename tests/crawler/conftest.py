@@ -7,6 +7,7 @@ import pytest
 
 from crawler.local_hub import HubOptions, LocalHub
 from crawler.settings import HubSettings
+from crawler.sources import FolderSource, HubReader
 
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # read when huggingface_hub is first imported
 
@@ -37,3 +38,19 @@ def serve(root):
 def hasty():
     """Settings whose waits do not slow a test down."""
     return HubSettings(retries=2, backoff_s=0.01, timeout_s=5)
+
+
+@pytest.fixture(params=["folder", "hub"])
+def open_source(request, root, serve, hasty):
+    """Opens a model of the folder in either way."""
+    if request.param == "folder":
+        yield lambda repo_id: FolderSource(root / repo_id)
+        return
+    with HubReader(serve().endpoint, token=None, settings=hasty) as reader:
+
+        def opened(repo_id):
+            folder = root / repo_id
+            names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+            return reader.open(repo_id, "main", names)
+
+        yield opened

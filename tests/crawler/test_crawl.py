@@ -17,6 +17,7 @@ from crawler.local_hub import LocalHub
 from crawler.settings import CrawlSettings
 from storage.errors import HubRefused, HubUnavailable, ModelUnreadable
 from storage.types import Skip
+from tests.support.gguf_files import llama_tensors, write_gguf
 from tests.support.headers import framed
 from tests.support.repositories import random_tensors, tell_hub, write_model, write_shards
 
@@ -180,6 +181,10 @@ def broken_weights(root):
     write_model(root, "bad/non_finite_weights", {k: torch.full_like(v, float("nan")) for k, v in tensors.items()})
     write_model(root, "bad/constant_weights", {k: torch.ones_like(v) for k, v in tensors.items()})
     write_model(root, "bad/no_comparable_tensors", {"a": torch.zeros(64, 64, dtype=torch.int8)})
+    write_model(root, "bad/unsupported_quantization", tensors | {"a.qweight": torch.ones(8, 64, dtype=torch.int32)})
+    write_gguf(root / "bad/unsupported_gguf/m.gguf", {"blk.0.ssm_in.weight": torch.ones(64, 64)}, architecture="mamba")
+    whole = write_gguf(root / "bad/gguf_bad_header/m.gguf", llama_tensors(), vocabulary=20_000).read_bytes()
+    (root / "bad/gguf_bad_header/m.gguf").write_bytes(whole[: 2**18])
     write_model(root, "bad/only_pickle", tensors, name="pytorch_model.bin")
     whole = (write_model(root, "bad/header_wrong_length", tensors) / "model.safetensors").read_bytes()
     files = {
@@ -204,7 +209,7 @@ async def test_what_cannot_be_read_is_recorded_and_the_others_go_on(root, serve,
     outcomes = await crawl(serve(), hasty)
     assert isinstance(outcomes.pop("acme/good"), ReadModel)
     assert {name: o.reason for name, o in outcomes.items()} == {name: name.partition("/")[2] for name in outcomes}
-    assert len(outcomes) == 12
+    assert len(outcomes) == 15
     assert {o.reason for o in outcomes.values() if o.retry} == {"gated"}
     assert all(o.stage == "crawl" and o.detail.isprintable() for o in outcomes.values())
 

@@ -53,6 +53,19 @@ CHOICES = [
     (["z/adapter_model.safetensors"], WeightFiles("adapter", ("z/adapter_model.safetensors",))),
     (["z/" + name for name in PIECES], WeightFiles("pieces", tuple("z/" + name for name in PIECES))),
     (["../model.safetensors", "m.safetensors"], WeightFiles("single", ("m.safetensors",))),
+    (["q4.gguf", "pytorch_model.bin"], WeightFiles("gguf", ("q4.gguf",))),
+    (["a.gguf", "x/m.safetensors"], WeightFiles("single", ("x/m.safetensors",))),
+    (["m.Q4_K_M.gguf", "m.Q8_0.gguf", "m.IQ2_XS.gguf"], WeightFiles("gguf", ("m.Q8_0.gguf",))),
+    (["flora-Q8_0.gguf", "a-Q4_K_S.gguf"], WeightFiles("gguf", ("flora-Q8_0.gguf",))),
+    (["m-f16.gguf", "m-Q8_0.gguf", "BF16/m-BF16.gguf"], WeightFiles("gguf", ("m-f16.gguf",))),
+    (
+        ["mmproj-model-f16.gguf", "m-Q4_0.gguf", "m.imatrix.gguf", "lora-f16.gguf"],
+        WeightFiles("gguf", ("m-Q4_0.gguf",)),
+    ),
+    (
+        ["m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf", "m-F16-00001-of-00002.gguf", "m-Q4_0.gguf"],
+        WeightFiles("gguf", ("m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf")),
+    ),
 ]
 
 
@@ -67,7 +80,8 @@ REFUSALS = [
     (["README.md", "model.onnx"], "no_safetensors"),
     (["pytorch_model.bin"], "only_pickle"),
     (["x.PT"], "only_pickle"),
-    (["q4.gguf", "pytorch_model.bin"], "only_gguf"),
+    (["mmproj-f16.gguf", "pytorch_model.bin"], "only_gguf"),
+    (["m-00001-of-00002.gguf"], "only_gguf"),
     (PIECES[:2], "incomplete_pieces"),
     ([PIECES[0], PIECES[1], "m-00009-of-00003.safetensors"], "incomplete_pieces"),
     (["/model.safetensors"], "no_safetensors"),

@@ -18,23 +18,13 @@ NAME = "1.mlp.up_proj.weight"
 ORIGINAL = "model.layers.1.mlp.up_proj.weight"
 
 
-@pytest.fixture(params=["folder", "hub"])
-def open_source(request, root, serve, hasty):
-    """Opens a model of the folder in either way."""
-    if request.param == "folder":
-        yield lambda repo_id: FolderSource(root / repo_id)
-        return
-    with HubReader(serve().endpoint, token=None, settings=hasty) as reader:
-
-        def opened(repo_id):
-            folder = root / repo_id
-            names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-            return reader.open(repo_id, "main", names)
-
-        yield opened
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float8_e4m3fn])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *(torch.float64, torch.float32, torch.bfloat16, torch.float16),
+        *(torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz),
+    ],
+)
 def test_rows_are_those_torch_loads(root, open_source, dtype):
     folder = write_model(root, "acme/tiny", random_tensors(dtype=dtype))
     source: TensorSource = open_source("acme/tiny")
@@ -46,6 +36,15 @@ def test_rows_are_those_torch_loads(root, open_source, dtype):
         np.testing.assert_array_equal(values, expected)
         np.testing.assert_array_equal(source.read(tensor.name, 3, 7), expected[3:7])
     assert set(source.tensors) == {tensor.name for tensor in source.architecture.tensors}
+
+
+def test_packed_f4_is_read_row_by_row(root, open_source):
+    codes = torch.randint(0, 256, (32, 24), dtype=torch.uint8)
+    packed = codes.view(torch.float4_e2m1fn_x2)
+    write_model(root, "acme/four", {"0.w": packed, "1.w": packed.clone()})
+    values = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], dtype=np.float32)
+    expected = values[np.stack([codes.numpy() & 15, codes.numpy() >> 4], axis=2).reshape(32, 48)]
+    np.testing.assert_array_equal(open_source("acme/four").read("0.w", 5, 9), expected[5:9])
 
 
 def test_a_convolution_is_read_as_out_by_rest(root, open_source):

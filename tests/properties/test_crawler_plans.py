@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.architecture import describe
-from crawler.sampling import MAX_BLOCKS, byte_ranges, make_plan, plan_ranges
+from crawler.sampling import MAX_BLOCKS, byte_ranges, make_plan, plan_blocks
 from storage.errors import ModelUnreadable
 from tests.support.headers import specs_of
 
@@ -73,6 +73,6 @@ def test_a_plan_keeps_to_its_budget_and_its_tensors(tensors, budget):
     assert (plan.row_start >= 0).all()
     assert (plan.row_count >= 1).all()
     assert (plan.row_start + plan.row_count <= plan.tensor_rows).all()
-    spent = sum(block.length for block in plan_ranges(plan, architecture))
+    spent = sum(span.length for block in plan_blocks(plan, architecture) for span in block.ranges)
     assert spent == 4 * plan.weights
     assert spent <= sum(span.length for span in byte_ranges(plan, architecture)) <= 4 * budget
