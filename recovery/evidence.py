@@ -126,6 +126,7 @@ def _comparison(
         right=right,
         roundoff=torch.tensor(roundoff, dtype=torch.float64, device=settings.device),
         schedule=schedule,
+        extremes=settings.layer_distances,
     )
 
 

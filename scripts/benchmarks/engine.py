@@ -2,8 +2,10 @@
 
     python -m scripts.benchmarks.engine [CASE ...] [--small] [--threads N] [--json FILE]
 
-Cases: two, cluster, rank, memory, growth; all of them unless named. --small shrinks all to seconds. Times
-are medians of repeated warm runs on two threads, which wait for each other a lot where other processes run; what is said to be scaled was measured on a part and multiplied.
+Cases: two, cluster, rank, memory, growth; all of them unless named. --small shrinks all to seconds. Times are medians
+of repeated warm runs on two threads, which wait for each other a lot where other processes run. What is said to be
+scaled was measured on a part and multiplied.
+
 The models of `two` are written to the temporary folder (2 GiB, else 128 MiB) and removed afterwards.
 """
 
