@@ -14,7 +14,7 @@ FEWEST_FOR_PRODUCTS = 4
 """Members from which products of matrices beat one pair after another."""
 PRODUCTS_SHARE = 16
 """Such products are made where they take at most one part in so many of the memory."""
-BLOCK_WEIGHTS = 2**19
+BLOCK_WEIGHTS = 2**18
 """Weights of all members in a block: what pairs share stays in the processor's cache while they are compared."""
 PAIR_WEIGHTS = 2**16
 """Weights of one pair, or of several small ones, compared at once."""
@@ -38,6 +38,11 @@ class LayerShape:
     def along_rows(self) -> bool:
         """Whether spectra are taken from rows or from columns."""
         return self.rows <= self.cols
+
+    @property
+    def all_pairs(self) -> int:
+        """How many pairs there are, wanted or not."""
+        return self.members * (self.members - 1) // 2
 
     @property
     def line_bytes(self) -> int:
@@ -90,15 +95,13 @@ def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
     the smallest steps are taken and the bound is exceeded.
     """
     keeps_lines = shape.along_rows or shape.line_bytes * LINES_SHARE <= memory_bytes
-    free = memory_bytes - work_bytes(shape) - shape.kept_bytes(keeps_lines=keeps_lines)
+    products = _pays_products(shape, memory_bytes)
+    free = memory_bytes - work_bytes(shape, products=products) - shape.kept_bytes(keeps_lines=keeps_lines)
     whole, pair_bytes = shape.rows * shape.row_bytes, shape.pair_bytes(keeps_lines=keeps_lines)
     fits = whole + pair_bytes <= free
-    for_sums = free - whole if fits else free // 2
-    passes = max(1, min(shape.pairs, for_sums // pair_bytes))
-    for_tile = free - passes * pair_bytes
-    tile_rows = shape.rows if fits else max(1, min(shape.rows, for_tile // shape.row_bytes))
-    dense = passes * DENSE >= shape.members * (shape.members - 1) // 2
-    products = product_bytes(shape)
+    passes = max(1, min(shape.pairs, (free - whole if fits else free // 2) // pair_bytes))
+    tile_rows = max(1, min(shape.rows, (free - passes * pair_bytes) // shape.row_bytes))
+    dense = passes * DENSE >= shape.all_pairs
     return LayerSchedule(
         tile_rows=tile_rows,
         block_rows=min(block_rows_of(shape), tile_rows),
@@ -108,8 +111,20 @@ def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
         spectrum_pairs=_at_once(shape, shape.order * max(shape.rows, shape.cols)),
         keeps_lines=keeps_lines,
         dense=dense,
-        products=dense and shape.members >= FEWEST_FOR_PRODUCTS and products * PRODUCTS_SHARE <= memory_bytes,
+        products=products and dense,
     )
+
+
+def held_bytes(shape: LayerShape, plan: LayerSchedule) -> int:
+    """The most that is held at once where a layer passes by this plan."""
+    sums = plan.pass_pairs * shape.pair_bytes(keeps_lines=plan.keeps_lines)
+    kept = shape.kept_bytes(keeps_lines=plan.keeps_lines)
+    return plan.tile_rows * shape.row_bytes + sums + kept + work_bytes(shape, products=plan.products)
+
+
+def _pays_products(shape: LayerShape, memory_bytes: int) -> bool:
+    wanted = shape.members >= FEWEST_FOR_PRODUCTS and shape.pairs * DENSE >= shape.all_pairs
+    return wanted and product_bytes(shape) * PRODUCTS_SHARE <= memory_bytes
 
 
 def block_rows_of(shape: LayerShape) -> int:
@@ -123,20 +138,23 @@ def _at_once(shape: LayerShape, numbers: int) -> int:
     return max(1, min(shape.pairs, PAIR_WEIGHTS // numbers))
 
 
-def work_bytes(shape: LayerShape) -> int:
-    """What the steps take: a block of all members with pairs under comparison; and pairs when they are judged."""
+def work_bytes(shape: LayerShape, *, products: bool) -> int:
+    """What the steps take: a block of all members, pairs under comparison, and pairs when they are judged.
+
+    These follow one another, but are added up: what one leaves behind is too scattered for the allocator to give back.
+    """
     block = block_rows_of(shape) * shape.cols
-    pairs = _at_once(shape, block) * block
+    compared = _at_once(shape, block) * block * PAIR_WORK_BYTES + (product_bytes(shape) if products else 0)
     line = shape.rows + shape.cols
     judged = _at_once(shape, line) * line * JUDGED_WORK_BYTES
     lines = shape.order * max(shape.rows, shape.cols)
     spectra = _at_once(shape, lines) * (24 * lines + 40 * shape.order**2)
-    return max(shape.members * block * MEMBER_WORK_BYTES + pairs * PAIR_WORK_BYTES, judged + spectra)
+    return shape.members * block * MEMBER_WORK_BYTES + compared + judged + spectra
 
 
 def product_bytes(shape: LayerShape) -> int:
-    """What products of all members take, for every row of a block and every column."""
-    return 8 * (shape.members + 1) ** 2 * (block_rows_of(shape) + shape.cols)
+    """What products of all members take, for every row of a block and every column, in the old order and the new."""
+    return 16 * (shape.members + 1) ** 2 * (block_rows_of(shape) + shape.cols)
 
 
 def spans(total: int, step: int) -> Iterator[tuple[int, int]]:

@@ -1,6 +1,6 @@
 import pytest
 
-from recovery.schedule import PAIR_WEIGHTS, LayerShape, plan_layer, spans, work_bytes
+from recovery.schedule import PAIR_WEIGHTS, LayerShape, held_bytes, plan_layer, spans
 
 MIB = 2**20
 
@@ -9,9 +9,7 @@ def bytes_held(shape: LayerShape, memory_bytes: int) -> int:
     """What the schedule's own arithmetic says is held at once."""
     plan = plan_layer(shape, memory_bytes)
     assert plan.batch_pairs * plan.block_rows * shape.cols <= max(PAIR_WEIGHTS, shape.cols)
-    kept = shape.kept_bytes(keeps_lines=plan.keeps_lines)
-    sums = plan.pass_pairs * shape.pair_bytes(keeps_lines=plan.keeps_lines)
-    return plan.tile_rows * shape.row_bytes + kept + sums + work_bytes(shape)
+    return held_bytes(shape, plan)
 
 
 def test_a_layer_that_fits_is_one_tile_and_all_pairs_at_once():
@@ -42,6 +40,13 @@ def test_columns_are_kept_unless_they_take_too_much_of_the_memory():
     shape = LayerShape(6, 15, 3072, 768, 256)
     assert plan_layer(shape, 512 * MIB).keeps_lines
     assert not plan_layer(shape, 64 * MIB).keeps_lines
+
+
+def test_members_are_multiplied_where_there_are_several_and_the_products_fit():
+    assert plan_layer(LayerShape(20, 190, 768, 768, 256), 512 * MIB).products
+    assert not plan_layer(LayerShape(20, 40, 768, 768, 256), 512 * MIB).products
+    assert not plan_layer(LayerShape(2, 1, 768, 768, 256), 512 * MIB).products
+    assert not plan_layer(LayerShape(20, 190, 768, 768, 256), 64 * MIB).products
 
 
 def test_too_little_memory_means_the_smallest_steps():
