@@ -161,4 +161,4 @@ def _pair_sums(products: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, T
 
 def difference(weights: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """What right has beyond left (pairs, ...) in float64, of members' `weights` (members, ...)."""
-    return weights[right].to(torch.float64) - weights[left].to(torch.float64)
+    return weights[right].to(torch.float64).sub_(weights[left])
