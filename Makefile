@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo reproduce benchmark-accuracy benchmark-arborescence test test-all check format lint types imports dependencies coverage clean
+.PHONY: help demo reproduce benchmark-accuracy benchmark-arborescence benchmark-engine test test-all check format lint types imports dependencies coverage clean
 
 help:
 	@echo "make demo      train small models, serve them as a Hub, recover their trees, show the truth beside them"
@@ -17,6 +17,7 @@ help:
 	@echo "make reproduce repeat the paper's experiments in miniature and write docs/reproduction.md (about an hour)"
 	@echo "make benchmark-accuracy  figures of recovery on held-out models, the paper's method beside them (first time: an hour)"
 	@echo "make benchmark-arborescence  time of the minimum arborescence beside other implementations"
+	@echo "make benchmark-engine  time and memory of gathering evidence, against yardsticks of the same run (minutes)"
 
 $(READY): pyproject.toml constraints/ci.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "modelkin needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
@@ -35,6 +36,9 @@ benchmark-arborescence: $(READY)
 
 benchmark-accuracy: $(READY)
 	$(BIN)/python -m scripts.benchmarks.accuracy
+
+benchmark-engine: $(READY)
+	$(BIN)/python -m scripts.benchmarks.engine
 
 test: $(READY)
 	$(PYTEST) -n 2 -m "not slow and not cuda"

@@ -1,13 +1,16 @@
-"""How far two models' weights lie apart in one tile of a layer: the paper's distance, norms, sums behind slopes.
+"""How far two models' weights lie apart in one block of a layer: the paper's distance, norms, sums behind slopes.
 
-Differences are taken in float64. Kin differ by as little as 1e-5 of their norm, where products in float32 would lose
-the slopes in rounding, and weights near float32's limit would overflow when squared.
+Members are widened to float64 once per block, not once per pair. Kin differ by as little as 1e-6 of their norm, where
+products in float32 would lose the slopes in rounding, and weights near float32's limit would overflow when squared.
 """
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+CANCELLED = 2.0**-20
+"""Of the terms of a sum of squares: below it more than a third of float64's digits are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,49 +22,143 @@ class Scale:
     col_low: Tensor  # (members, cols) float32
     col_high: Tensor
 
-    def apply(self, weights: Tensor, member: Tensor) -> Tensor:
-        """Min-max scaled `weights` (pairs, rows, cols) of each pair's `member` (pairs,); 0 where all are equal."""
-        low, width = self.low[member], self.high[member] - self.low[member]
+    def apply(self, wide: Tensor) -> Tensor:
+        """Min-max scaled weights of all members, float64 (members, rows, cols); 0 where a member's are all equal."""
+        width = self.high - self.low
         width = torch.where(width > 0, width, torch.inf)
-        return (weights - low[:, None, None]).div_(width[:, None, None])
+        return (wide - self.low[:, None, None]).div_(width[:, None, None])
 
 
 @dataclass(frozen=True, slots=True)
-class TileDistances:
-    """What one tile says about a batch of pairs, float64; with r = right - left, "dot" is the product with left."""
+class WeightBlock:
+    """The same rows of all members (members, rows, cols) in the forms that pairs are compared in."""
 
-    l_ft: Tensor  # (pairs,) Eq. 1: largest difference of the min-max scaled weights
-    largest: Tensor  # (pairs,) entry of r
-    smallest: Tensor  # (pairs,) entry of r
-    l1: Tensor  # (pairs,)
-    changed: Tensor  # (pairs,) count of entries that differ
+    start: int  # of these rows in the layer
+    weights: Tensor  # float32
+    wide: Tensor  # float64
+    scaled: Tensor  # float64, for Eq. 1
+
+    @classmethod
+    def of(cls, start: int, weights: Tensor, scale: Scale) -> "WeightBlock":
+        """Of float32 `weights` whose first row is `start` in a layer of this range."""
+        wide = weights.to(torch.float64)
+        return cls(start, weights.contiguous(), wide, scale.apply(wide))
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What a block says of pairs as a whole, float64 (pairs,); `l_ft` combines by the maximum, the others add up."""
+
+    l_ft: Tensor  # Eq. 1: largest difference of the min-max scaled weights
+    l1: Tensor
+    changed: Tensor  # count of entries that differ
+
+
+@dataclass(frozen=True, slots=True)
+class LineSums:
+    """What a block says of pairs row by row and column by column, float64; r = right - left, "dot" is with left."""
+
     row_dot: Tensor  # (pairs, rows) <left, r>
     row_squared: Tensor  # (pairs, rows) <r, r>
     col_dot: Tensor  # (pairs, cols)
     col_squared: Tensor  # (pairs, cols)
+    largest: Tensor  # (pairs,) entry of r, at least 0
+    smallest: Tensor  # (pairs,) entry of r, at most 0
+
+    def of(self, wanted: Tensor) -> "LineSums":
+        """Of some pairs, bool (pairs,)."""
+        if wanted.all():
+            return self
+        columns = (self.row_dot, self.row_squared, self.col_dot, self.col_squared, self.largest, self.smallest)
+        return LineSums(*(column[wanted] for column in columns))
 
 
-def tile_distances(tile: Tensor, left: Tensor, right: Tensor, *, scale: Scale) -> TileDistances:
-    """Compares members `left` and `right` (pairs,) int64 of a tile, float32 (members, rows, cols).
+def extent(block: WeightBlock, left: Tensor, right: Tensor, *, dense: bool) -> Extent:
+    """Compares members `left` and `right` (pairs,) int64, left < right.
 
-    `l_ft`, `largest` and `smallest` combine by the extremes of tiles of the same layer; all else adds up.
+    `torch.pdist` subtracts and reduces in registers, where a difference that is written and read again takes ten times
+    as long; where pairs are `dense` one call of it serves all pairs of members, wanted or not.
     """
-    u, v = tile[left].to(torch.float64), tile[right].to(torch.float64)
-    l_ft = _largest(scale.apply(v, right).sub_(scale.apply(u, left)))
-    # From here on in place: memory touched for the first time costs more than the arithmetic on it.
-    r = v.sub_(u)
-    changed = torch.count_nonzero(r, (1, 2)).to(torch.float64)
-    largest, smallest = r.amax((1, 2)), r.amin((1, 2))
-    l1 = r.abs().sum((1, 2))
-    dot = u.mul_(r)
+    if dense:
+        members = len(block.weights)
+        # Pairs (0, 1), (0, 2), ... (1, 2), ...: those before `left` come first.
+        place = left * (2 * members - left - 1) // 2 + right - left - 1
+        every = _extent_of_all(block.weights, block.wide, block.scaled)
+        return Extent(every.l_ft[place], every.l1[place], every.changed[place])
+    ends = torch.stack([left, right], 1)
+    found = [_extent_of_all(block.weights[pair], block.wide[pair], block.scaled[pair]) for pair in ends]
+    columns = zip(*((one.l_ft, one.l1, one.changed) for one in found), strict=True)
+    return Extent(*(torch.cat(column) for column in columns))
+
+
+def most_central(l1: Tensor, left: Tensor, right: Tensor, *, members: int) -> int:
+    """The member nearest to those it is compared with, by their mean L1 distance (pairs,)."""
+    total, count = torch.zeros((2, members), dtype=torch.float64, device=l1.device)
+    for ends in (left, right):
+        total.index_add_(0, ends, l1)
+        count.index_add_(0, ends, torch.ones_like(l1))
+    return int(torch.where(count > 0, total / count, torch.inf).argmin())
+
+
+def _extent_of_all(weights: Tensor, wide: Tensor, scaled: Tensor) -> Extent:
+    """Of all pairs of members, in the order of `torch.pdist`."""
+    # Counts stay exact in float32 up to 2**24, far above a block's weights.
+    changed = torch.pdist(weights.flatten(1), 0.0).to(torch.float64)
+    return Extent(torch.pdist(scaled.flatten(1), torch.inf), torch.pdist(wide.flatten(1), 1.0), changed)
+
+
+def line_sums(wide: Tensor, left: Tensor, right: Tensor, *, extremes: bool = False) -> LineSums:
+    """Of members `left` and `right` (pairs,) int64 of a block, float64 (members, rows, cols).
+
+    The extreme entries are 0 unless asked for.
+    """
+    u = wide[left]
+    r = wide[right].sub_(u)
+    ends = (r.amax((1, 2)).clamp_min(0), r.amin((1, 2)).clamp_max(0)) if extremes else (r.new_zeros(len(r)),) * 2
+    dot = u.mul_(r)  # in place: memory touched for the first time costs more than the arithmetic on it
     squared = r.square_()
-    return TileDistances(l_ft, largest, smallest, l1, changed, dot.sum(2), squared.sum(2), dot.sum(1), squared.sum(1))
+    return LineSums(dot.sum(2), squared.sum(2), dot.sum(1), squared.sum(1), *ends)
 
 
-def _largest(scaled: Tensor) -> Tensor:
-    return torch.maximum(scaled.amax((1, 2)), -scaled.amin((1, 2)))
+@dataclass(frozen=True, slots=True)
+class BlockProducts:
+    """Inner products of a block's members row by row and column by column, which all pairs' sums follow from.
+
+    With d what a member has beyond one member that stands for all, <r, r> = <d, d> + <d', d'> - 2 <d, d'> is exact to
+    float64's rounding of the larger term. Near kin have small d, and what none of them changed stays exactly zero; two
+    members that are far nearer to each other than to that one lose digits, and are to be compared by themselves.
+    """
+
+    by_row: Tensor  # (1 + members, 1 + members, rows): the one that stands for all, then what each has beyond it
+    by_col: Tensor  # (1 + members, 1 + members, cols)
+
+    @classmethod
+    def of(cls, wide: Tensor, base: int) -> "BlockProducts":
+        """Of a block, float64 (members, rows, cols), with `base` standing for all."""
+        beyond = torch.cat([wide[base : base + 1], wide - wide[base]])
+        rows, cols = beyond.transpose(0, 1), beyond.permute(2, 0, 1).contiguous()
+        # Lines last: pairs are picked from the products as whole rows of memory.
+        return cls(*((lines @ lines.mT).permute(1, 2, 0).contiguous() for lines in (rows, cols)))
+
+    def line_sums(self, left: Tensor, right: Tensor) -> tuple[LineSums, Tensor]:
+        """Of members `left` and `right` (pairs,) int64, and whether all their digits hold, bool (pairs,)."""
+        row_dot, row_squared, rows_hold = _pair_sums(self.by_row, left, right)
+        col_dot, col_squared, cols_hold = _pair_sums(self.by_col, left, right)
+        zero = torch.zeros_like(row_dot[:, 0])
+        return LineSums(row_dot, row_squared, col_dot, col_squared, zero, zero), rows_hold & cols_hold
+
+
+def _pair_sums(products: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """<left, r> and <r, r> (pairs, lines), and (pairs,) whether they hold, from products (1 + n, 1 + n, lines)."""
+    own = products.diagonal(dim1=0, dim2=1).T.contiguous()
+    of_left, both = own[left + 1], own[right + 1]
+    both += of_left
+    between = products.flatten(0, 1)[(left + 1) * len(products) + right + 1]
+    squared = torch.sub(both, between, alpha=2)
+    dot = (products[0, right + 1].sub_(products[0, left + 1])).add_(between).sub_(of_left)
+    return dot, squared, (squared >= both.mul_(CANCELLED)).all(1)
 
 
 def difference(weights: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """What right has beyond left (pairs, ...) in float64, of members' `weights` (members, ...)."""
-    return weights[right].to(torch.float64) - weights[left].to(torch.float64)
+    return weights[right].to(torch.float64).sub_(weights[left])

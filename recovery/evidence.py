@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -81,6 +81,7 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         raise UsageError("these models share no layer of the same name and shape: compare models of one architecture")
     copies = CopySearch.over(pairs.left, pairs.right)
     sample = SampleRecord.over(layers, len(sources), budget_weights=settings.sample_weights)
+    settings = replace(settings, memory_bytes=max(1, settings.memory_bytes - _sample_bytes(sample)))
     moments, totals, by_layer = (
         [],
         _PairTotals.empty(len(pairs.left)),
@@ -106,6 +107,10 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
     )
 
 
+def _sample_bytes(sample: SampleRecord) -> int:
+    return sum(block.nbytes for block in sample.blocks.values())
+
+
 def shared_layers(sources: Sequence[TensorSource]) -> list[ComparableTensor]:
     """The tensors, as the first source describes them, whose name, rows and columns all sources share; by name."""
     shapes = [{(t.name, t.rows, t.cols) for t in source.tensors.values()} for source in sources]
@@ -127,6 +132,7 @@ def _comparison(
         right=right,
         roundoff=torch.tensor(roundoff, dtype=torch.float64, device=settings.device),
         schedule=schedule,
+        extremes=settings.layer_distances,
     )
 
 

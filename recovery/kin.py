@@ -28,7 +28,7 @@ class History:
     rival_odds: FloatArray  # (nodes,) against the chosen one, NaN where none
     ghosts: tuple[Ghost, ...]  # missing models between the nodes
     support: FloatArray  # (nodes,) share of resamplings of the layers with this edge, NaN where not resampled
-    adapter: BoolArray  # (nodes,) whether the link is a merged adapter's
+    refuted: BoolArray  # (nodes,) whether the link seemed a merged adapter's and is not
     rounding: FloatArray  # (nodes,) nats for this direction by who of parent and child was rounded, 0 where silent
 
 
@@ -107,7 +107,7 @@ def _with_rounding(links: Links, sample: tuple[WeightArray, ...], rows: IndexArr
         left, right = ([block[end[link]] for block in sample] for end in (links.left, links.right))
         found = adapter_sum(left, right, int(rank[link]))
         rounding[link] = found.nats if found.is_rounding else 0.0
-        rank[link] = rank[link] if found.is_rounding else 0
+        rank[link] = rank[link] if found.is_rounding else -1
     return replace(links, rank=rank, rounding=rounding)
 
 
@@ -147,6 +147,7 @@ def _history(links: Links, rooting: Rooting, link: IndexArray, rivals: Rivals, s
         rival_odds=np.where(rival >= 0, np.maximum(misplaced, turned), np.nan),
         ghosts=(),
         support=support,
-        adapter=(link >= 0) & (links.rank[link] > 0),
-        rounding=np.where(link >= 0, np.where(links.left[link] == rooting.parent, 1, -1) * links.rounding[link], 0.0),
+        refuted=np.append(links.rank, 0)[link] < 0,
+        rounding=np.where(np.append(links.left, -1)[link] == rooting.parent, 1, -1)
+        * np.append(links.rounding, 0)[link],
     )

@@ -3,22 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from recovery.copies import CopySearch
-from recovery.direction import GroupSums, log_likelihood_ratio, participation
-from recovery.distances import Scale, difference, tile_distances
+from recovery.direction import GroupSums, log_likelihood_ratio
+from recovery.distances import BlockProducts, WeightBlock, difference, extent, line_sums, most_central
 from recovery.moments import LayerMoments
 from recovery.sample import SampleRecord
 from recovery.schedule import LayerSchedule, spans
 from recovery.spectrum import (
+    Noise,
     RoundingProfile,
     SpectrumSample,
+    SpectrumVerdict,
     gram,
-    rank,
+    judge_spectra,
     rounding_profile,
-    squared_singular_values,
-    step_cost,
 )
 from recovery.sums import MemberSums, PairSums
 from recovery.tiles import LayerTiles
@@ -29,8 +30,8 @@ class LayerVerdict:
     """What one layer says about pairs, (pairs,) each; float64 but the rank."""
 
     l_ft: Tensor
-    largest: Tensor  # entry of right - left, or 0 where all are negative
-    smallest: Tensor  # entry of right - left, or 0 where all are positive
+    largest: Tensor  # entry of right - left, or 0 where all are negative; 0 unless wanted
+    smallest: Tensor  # entry of right - left, or 0 where all are positive; 0 unless wanted
     l1: Tensor
     l2_squared: Tensor
     norm_squared: Tensor
@@ -50,26 +51,28 @@ class LayerComparison:
     right: Tensor  # (pairs,) int64
     roundoff: Tensor  # (members,) float64, unit roundoff of the stored format
     schedule: LayerSchedule
+    extremes: bool  # whether the largest and smallest entries of differences are wanted
 
     def run(self, copies: CopySearch, sample: SampleRecord) -> tuple[LayerMoments, list[LayerVerdict]]:
         """Moments of the members, and verdicts on the pairs in their order, batch by batch.
 
         Raises `ModelUnreadable` as the sources do, and where a weight is no finite number.
         """
-        tiles, lines = self.tiles, self.tiles.sample
+        tiles, lines, keeps_lines = self.tiles, self.tiles.sample, self.schedule.keeps_lines
         scale = tiles.scale()
-        members = MemberSums.empty(len(tiles.sources), lines, tiles.device)
+        members = MemberSums.empty(len(tiles.sources), lines, tiles.device, keeps_lines=keeps_lines)
         in_layer = copies.layer(scale, weights=lines.rows * lines.cols)
         verdicts: list[LayerVerdict] = []
         # A layer without pairs still makes one pass, for the moments.
         for first, last in spans(len(self.left), self.schedule.pass_pairs) if len(self.left) else [(0, 0)]:
-            sums = PairSums.empty(last - first, lines, tiles.device)
-            for start, block in self._blocks():
+            sums = PairSums.empty(last - first, lines, tiles.device, keeps_lines=keeps_lines)
+            for start, weights in self._blocks():
+                block = WeightBlock.of(start, weights, scale)
                 if first == 0:
-                    members.add(start, block, sample=lines, scale=scale)
-                    sample.see(tiles.name, start, block)
-                self._add_pairs(sums, start, block, pairs=(first, last), scale=scale)
-                in_layer.see_pairs(block, first, last)
+                    members.add(block, sample=lines, scale=scale)
+                    sample.see(tiles.name, start, weights)
+                self._add_pairs(sums, block, first, last)
+                in_layer.see_pairs(block.weights, first, last)
             verdicts += self._conclude(sums, members, first, last)
         copies.add(in_layer)
         return members.moments, verdicts
@@ -79,21 +82,54 @@ class LayerComparison:
             for begin, end in spans(tile.shape[1], self.schedule.block_rows):
                 yield start + begin, tile[:, begin:end]
 
-    def _add_pairs(self, sums: PairSums, start: int, tile: Tensor, *, pairs: tuple[int, int], scale: Scale) -> None:
-        first, last = pairs
-        sample = self.tiles.sample
-        for begin, end in spans(last - first, self.schedule.batch_pairs):
-            at = slice(begin, end)
-            left, right = self.left[first:last][at], self.right[first:last][at]
-            sums.add(at, start, tile_distances(tile, left, right, scale=scale))
-            if not sample.along_rows:
-                sums.gram[at] += gram(difference(tile, left, right)[:, :, sample.lines].mT)
+    def _add_pairs(self, sums: PairSums, block: WeightBlock, first: int, last: int) -> None:
+        if first == last:
+            return
+        left, right = self.left[first:last], self.right[first:last]
+        seen = extent(block, left, right, dense=self.schedule.dense)
+        sums.add_extent(seen)
+        apart = torch.ones_like(left, dtype=torch.bool)
+        if self.schedule.products and not self.extremes:
+            base = most_central(seen.l1, left, right, members=len(block.wide))
+            apart = self._add_by_products(sums, block, BlockProducts.of(block.wide, base), left, right)
+        places = apart.nonzero().flatten()
+        for begin, end in spans(len(places), self.schedule.batch_pairs):
+            place = places[begin:end]
+            found = line_sums(block.wide, left[place], right[place], extremes=self.extremes)
+            sums.add_lines(place, block.start, found)
+        if not self.schedule.keeps_lines:
+            self._add_grams(sums, block, left, right)
+
+    def _add_by_products(
+        self, sums: PairSums, block: WeightBlock, products: BlockProducts, left: Tensor, right: Tensor
+    ) -> Tensor:
+        """Adds the pairs that products are exact for; bool (pairs,) which they are not exact for."""
+        apart = []
+        for begin, end in spans(len(left), self.schedule.judged_pairs):
+            found, holds = products.line_sums(left[begin:end], right[begin:end])
+            sums.add_lines(begin + holds.nonzero().flatten(), block.start, found.of(holds))
+            apart.append(~holds)
+        return torch.cat(apart)
+
+    def _add_grams(self, sums: PairSums, block: WeightBlock, left: Tensor, right: Tensor) -> None:
+        columns = block.weights[:, :, self.tiles.sample.lines].mT
+        for begin, end in spans(len(left), self.schedule.spectrum_pairs):
+            sums.gram[begin:end] += gram(difference(columns, left[begin:end], right[begin:end]))
 
     def _conclude(self, sums: PairSums, members: MemberSums, first: int, last: int) -> Iterator[LayerVerdict]:
         rounding = rounding_profile(members.row_squared, members.col_squared, self.roundoff, sample=self.tiles.sample)
-        for begin, end in spans(last - first, self.schedule.batch_pairs):
+        for begin, end in spans(last - first, self.schedule.judged_pairs):
             ends = self.left[first + begin : first + end], self.right[first + begin : first + end]
-            yield _judge(_PairBatch(sums, slice(begin, end), *ends), members, rounding, sample=self.tiles.sample)
+            batch = _PairBatch(sums, slice(begin, end), *ends)
+            yield _judge(batch, members, self._spectra(batch, members, rounding))
+
+    def _spectra(self, batch: "_PairBatch", members: MemberSums, rounding: RoundingProfile) -> SpectrumVerdict:
+        """In parts: a Gram matrix takes far more memory than all else that is judged of a pair."""
+        sample = self.tiles.sample
+        parts = [batch.part(begin, end) for begin, end in spans(len(batch.left), self.schedule.spectrum_pairs)]
+        noises: list[Noise] = [rounding.noise(part.left, part.right) for part in parts]
+        judged = [judge_spectra(p.gram(members, sample), n, sample=sample) for p, n in zip(parts, noises, strict=True)]
+        return SpectrumVerdict.joined(judged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +138,10 @@ class _PairBatch:
     at: slice
     left: Tensor
     right: Tensor
+
+    def part(self, begin: int, end: int) -> "_PairBatch":
+        at = slice(self.at.start + begin, self.at.start + end)
+        return _PairBatch(self.sums, at, self.left[begin:end], self.right[begin:end])
 
     def row_sums(self, members: MemberSums, draws: Tensor) -> GroupSums:
         squared = members.row_squared[self.left]
@@ -112,18 +152,18 @@ class _PairBatch:
         return GroupSums(squared, self.sums.col_dot[self.at], self.sums.col_squared[self.at], draws)
 
     def gram(self, members: MemberSums, sample: SpectrumSample) -> Tensor:
-        if not sample.along_rows:
+        """Of the sampled lines (pairs, order, order); equal layers need no product."""
+        if len(self.sums.gram):
             return self.sums.gram[self.at]
-        return gram(difference(members.lines, self.left, self.right))
+        grams = self.sums.l1.new_zeros((len(self.left), sample.order, sample.order))
+        changed = self.sums.changed[self.at] > 0
+        if changed.any():
+            grams[changed] = gram(difference(members.lines, self.left[changed], self.right[changed]))
+        return grams
 
 
-def _judge(
-    batch: _PairBatch, members: MemberSums, rounding: RoundingProfile, *, sample: SpectrumSample
-) -> LayerVerdict:
-    noise = rounding.noise(batch.left, batch.right)
-    squared = squared_singular_values(batch.gram(members, sample))
-    draws = participation(squared)
-    by_row, by_column = batch.row_sums(members, draws), batch.col_sums(members, draws)
+def _judge(batch: _PairBatch, members: MemberSums, spectra: SpectrumVerdict) -> LayerVerdict:
+    by_row, by_column = batch.row_sums(members, spectra.draws), batch.col_sums(members, spectra.draws)
     norm = members.row_squared.sum(1)
     return LayerVerdict(
         l_ft=batch.sums.l_ft[batch.at],
@@ -133,8 +173,8 @@ def _judge(
         l2_squared=batch.sums.row_squared[batch.at].sum(1),
         norm_squared=(norm[batch.left] + norm[batch.right]) / 2,
         changed=batch.sums.changed[batch.at],
-        rank=rank(squared, noise.edge_squared, sample=sample),
-        finer_rank=rank(squared, noise.finer_edge_squared, sample=sample),
-        step_cost=step_cost(squared, noise, sample=sample),
+        rank=spectra.rank,
+        finer_rank=spectra.finer_rank,
+        step_cost=spectra.step_cost,
         direction=(log_likelihood_ratio(by_row) + log_likelihood_ratio(by_column)) / 2,
     )

@@ -23,7 +23,7 @@ class Links:
     certain: IndexArray  # (links,) int64: 1 right is a copy or merge of left, -1 left of right, 0 neither
     copied: BoolArray  # (links,) certain, and a copy
     noisy: BoolArray  # (links,) certain, and pruned or quantised
-    rank: IndexArray  # (links,) int64: of the merged adapter that the two differ by, 0 where they do not
+    rank: IndexArray  # (links,) int64: of the adapter that the two seem to differ by, 0 where unknown, -1 refuted
     rounding: FloatArray  # (links,) log odds that left is the parent by who was rounded; 0 where not asked
     forced: IndexArray  # links that belong to the tree whatever they cost
     cost_parts: WeightArray  # (links, parts) float32: `cost` by parts of the layers; no parts where not known

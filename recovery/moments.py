@@ -58,28 +58,35 @@ class LayerMoments:
 
 
 def measure(tile: Tensor, low: Tensor, high: Tensor) -> LayerMoments:
-    """Moments of a tile, float32 (members, rows, cols), of a layer that spans [low, high], float64 (members,)."""
-    parts = [_measure_one(*member) for member in zip(tile, low, high, strict=True)]
-    columns = (torch.stack(column) for column in zip(*parts, strict=True))
-    mean, second, third, fourth, zeros, histogram = columns
-    count = torch.full_like(mean, tile[0].numel())
-    return LayerMoments(count, mean, second, third, fourth, low, high, zeros, histogram)
+    """Moments of a tile (members, rows, cols), of a layer that spans [low, high], float64 (members,)."""
+    weights = tile.to(torch.float64).flatten(1)
+    mean = weights.mean(1)
+    centred = weights - mean.unsqueeze(1)
+    squared = centred.square()
+    # Inner products: they read each weight once and write nothing.
+    powers = [
+        [torch.dot(*factors) for factors in ((c, c), (s, c), (s, s))] for c, s in zip(centred, squared, strict=True)
+    ]
+    second, third, fourth = (torch.stack(column) for column in zip(*powers, strict=True))
+    count = torch.full_like(mean, weights.shape[1])
+    histogram = _histogram(weights, low, high, out=squared)
+    return LayerMoments(count, mean, second, third, fourth, low, high, _zeros(weights), histogram)
 
 
-def _measure_one(tile: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, ...]:
-    weights = tile.to(torch.float64).flatten()
-    mean = weights.mean()
-    centred = weights - mean
-    squared = centred * centred
-    third, fourth = (squared * centred).sum(), (squared * squared).sum()
-    zeros = (weights == 0).sum().to(torch.float64)
-    return mean, squared.sum(), third, fourth, zeros, _histogram(weights, low, high)
+def _zeros(weights: Tensor) -> Tensor:
+    """(members,) float64 count of exact zeros of either sign."""
+    return (weights.shape[1] - torch.count_nonzero(weights, 1)).to(torch.float64)
 
 
-def _histogram(weights: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    width = torch.where(high > low, high - low, 1.0)
-    bins = ((weights - low) / width * ENTROPY_BINS).to(torch.int64).clamp_(0, ENTROPY_BINS - 1)
-    return torch.bincount(bins, minlength=ENTROPY_BINS).to(torch.float64)
+def _histogram(weights: Tensor, low: Tensor, high: Tensor, *, out: Tensor) -> Tensor:
+    """(members, 256) float64; the highest weight belongs to the last bin. `out` is overwritten."""
+    members, bins = len(weights), ENTROPY_BINS + 1
+    per_weight = ENTROPY_BINS / torch.where(high > low, high - low, 1.0)
+    torch.sub(weights, low.unsqueeze(1), out=out).mul_(per_weight.unsqueeze(1))
+    out.add_(torch.arange(members, device=low.device, dtype=out.dtype).mul_(bins).unsqueeze(1))
+    counts = torch.bincount(out.to(torch.int32).flatten(), minlength=members * bins).view(members, bins)
+    counts[:, -2] += counts[:, -1]
+    return counts[:, :-1].to(torch.float64)
 
 
 def merge(a: LayerMoments, b: LayerMoments) -> LayerMoments:

@@ -4,12 +4,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 WEIGHT_BYTES = 4
-WORK_BYTES = 56
-"""Held per weight under comparison: two float32 and four float64 matrices of a pair, and what reductions hold."""
+MEMBER_WORK_BYTES = 48
+"""Held per weight of a block of all members: as float32 twice, and at most five matrices of float64."""
+PAIR_WORK_BYTES = 32
+"""Held per weight of the pairs under comparison: two matrices of float64, and what reductions hold."""
+JUDGED_WORK_BYTES = 80
+"""Held per row and column of the pairs that are judged at once: ten sums and what is made of them, float64."""
+FEWEST_FOR_PRODUCTS = 4
+"""Members from which products of matrices beat one pair after another."""
+PRODUCTS_SHARE = 16
+"""Such products are made where they take at most one part in so many of the memory."""
 BLOCK_WEIGHTS = 2**18
-"""Weights of one pair, or of several small ones, compared at once: temporaries of 2 MiB, which are reused, not mapped
-anew; with whole layers of 1024 x 1024 the same work took more than twice the time.
-"""
+"""Weights of all members in a block: what pairs share stays in the processor's cache while they are compared."""
+PAIR_WEIGHTS = 2**16
+"""Weights of one pair, or of several small ones, compared at once."""
+LINES_SHARE = 8
+"""Sampled columns are kept where they take at most one part in so many of the memory."""
+DENSE = 3
+"""Pairs of members are compared all at once where at least one in so many is wanted: one alone costs so much more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +36,26 @@ class LayerShape:
 
     @property
     def along_rows(self) -> bool:
-        """Whether spectra are taken from rows, which are kept apart, or from columns."""
+        """Whether spectra are taken from rows or from columns."""
         return self.rows <= self.cols
 
     @property
-    def pair_bytes(self) -> int:
-        """Kept per pair until its layer is complete: two float64 sums per row and column, and the Gram matrix."""
-        return 16 * (self.rows + self.cols) + (0 if self.along_rows else 8 * self.order**2)
+    def all_pairs(self) -> int:
+        """How many pairs there are, wanted or not."""
+        return self.members * (self.members - 1) // 2
 
     @property
-    def kept_bytes(self) -> int:
-        """Kept per layer: squares and ranges of every member's rows and columns, and the rows for the spectrum."""
-        lines = self.order * self.cols * WEIGHT_BYTES if self.along_rows else 0
-        return self.members * (8 * (self.rows + 2 * self.cols) + lines)
+    def line_bytes(self) -> int:
+        """The sampled lines of all members."""
+        return self.members * self.order * max(self.rows, self.cols) * WEIGHT_BYTES
+
+    def pair_bytes(self, *, keeps_lines: bool) -> int:
+        """Kept per pair until its layer is complete: two float64 sums per row and column, and the Gram matrix."""
+        return 16 * (self.rows + self.cols) + (0 if keeps_lines else 8 * self.order**2)
+
+    def kept_bytes(self, *, keeps_lines: bool) -> int:
+        """Kept per layer: squares and ranges of every member's rows and columns, and the lines for the spectrum."""
+        return self.members * 8 * (self.rows + 2 * self.cols) + (self.line_bytes if keeps_lines else 0)
 
     @property
     def row_bytes(self) -> int:
@@ -48,6 +67,12 @@ class LayerShape:
 class LayerSchedule:
     """Rows per tile and per block of a tile, pairs per pass over the tiles, and pairs compared at once.
 
+    `judged_pairs` are judged at once when the layer is complete, `spectrum_pairs` of these have their spectra at once.
+    Sampled lines are kept where `keeps_lines`, so that a pair's Gram matrix is one product when the layer is complete;
+    it is added up block by block where the columns of a long layer take more than their share of memory. `dense` says
+    whether a pass compares all pairs of members as wholes and picks those wanted, `products` whether their sums by row
+    and column come from products of matrices of all members.
+
     A layer of one tile is read once whatever the passes; a layer of several is read once for its range and once for
     every pass, since no pair's spread can be known before the last row has been seen.
     """
@@ -56,6 +81,11 @@ class LayerSchedule:
     block_rows: int
     pass_pairs: int
     batch_pairs: int
+    judged_pairs: int
+    spectrum_pairs: int
+    keeps_lines: bool
+    dense: bool
+    products: bool
 
 
 def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
@@ -64,23 +94,67 @@ def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
     One row of every member, one pair's sums, what is kept of the layer, and the work on one block must fit: below that
     the smallest steps are taken and the bound is exceeded.
     """
-    block_rows = max(1, min(shape.rows, BLOCK_WEIGHTS // shape.cols))
-    batch = max(1, min(shape.pairs, BLOCK_WEIGHTS // (block_rows * shape.cols)))
-    free = memory_bytes - work_bytes(shape) - shape.kept_bytes
-    whole = shape.rows * shape.row_bytes
-    if whole + shape.pair_bytes <= free:
-        passes = max(1, min(shape.pairs, (free - whole) // shape.pair_bytes))
-        return LayerSchedule(shape.rows, block_rows, passes, min(batch, passes))
-    passes = max(1, min(shape.pairs, free // 2 // shape.pair_bytes))
-    tile_rows = max(1, min(shape.rows, (free - passes * shape.pair_bytes) // shape.row_bytes))
-    return LayerSchedule(tile_rows, min(block_rows, tile_rows), passes, min(batch, passes))
+    keeps_lines = shape.along_rows or shape.line_bytes * LINES_SHARE <= memory_bytes
+    products = _pays_products(shape, memory_bytes)
+    free = memory_bytes - work_bytes(shape, products=products) - shape.kept_bytes(keeps_lines=keeps_lines)
+    whole, pair_bytes = shape.rows * shape.row_bytes, shape.pair_bytes(keeps_lines=keeps_lines)
+    fits = whole + pair_bytes <= free
+    passes = max(1, min(shape.pairs, (free - whole if fits else free // 2) // pair_bytes))
+    tile_rows = max(1, min(shape.rows, (free - passes * pair_bytes) // shape.row_bytes))
+    dense = passes * DENSE >= shape.all_pairs
+    return LayerSchedule(
+        tile_rows=tile_rows,
+        block_rows=min(block_rows_of(shape), tile_rows),
+        pass_pairs=passes,
+        batch_pairs=_at_once(shape, block_rows_of(shape) * shape.cols),
+        judged_pairs=_at_once(shape, shape.rows + shape.cols),
+        spectrum_pairs=_at_once(shape, shape.order * max(shape.rows, shape.cols)),
+        keeps_lines=keeps_lines,
+        dense=dense,
+        products=products and dense,
+    )
 
 
-def work_bytes(shape: LayerShape) -> int:
-    """What the steps take: a block under comparison, a pair's sampled lines, and its Gram matrix at its spectrum."""
-    longer = max(shape.rows, shape.cols)
-    block = max(BLOCK_WEIGHTS, shape.cols)
-    return block * WORK_BYTES + 24 * shape.order * longer + 32 * shape.order**2
+def held_bytes(shape: LayerShape, plan: LayerSchedule) -> int:
+    """The most that is held at once where a layer passes by this plan."""
+    sums = plan.pass_pairs * shape.pair_bytes(keeps_lines=plan.keeps_lines)
+    kept = shape.kept_bytes(keeps_lines=plan.keeps_lines)
+    return plan.tile_rows * shape.row_bytes + sums + kept + work_bytes(shape, products=plan.products)
+
+
+def _pays_products(shape: LayerShape, memory_bytes: int) -> bool:
+    wanted = shape.members >= FEWEST_FOR_PRODUCTS and shape.pairs * DENSE >= shape.all_pairs
+    return wanted and product_bytes(shape) * PRODUCTS_SHARE <= memory_bytes
+
+
+def block_rows_of(shape: LayerShape) -> int:
+    """Rows of a block, where tiles are no shorter."""
+    weights = min(BLOCK_WEIGHTS // shape.members, PAIR_WEIGHTS)
+    return max(1, min(shape.rows, weights // shape.cols))
+
+
+def _at_once(shape: LayerShape, numbers: int) -> int:
+    """Pairs of so many numbers each."""
+    return max(1, min(shape.pairs, PAIR_WEIGHTS // numbers))
+
+
+def work_bytes(shape: LayerShape, *, products: bool) -> int:
+    """What the steps take: a block of all members, pairs under comparison, and pairs when they are judged.
+
+    These follow one another, but are added up: what one leaves behind is too scattered for the allocator to give back.
+    """
+    block = block_rows_of(shape) * shape.cols
+    compared = _at_once(shape, block) * block * PAIR_WORK_BYTES + (product_bytes(shape) if products else 0)
+    line = shape.rows + shape.cols
+    judged = _at_once(shape, line) * line * JUDGED_WORK_BYTES
+    lines = shape.order * max(shape.rows, shape.cols)
+    spectra = _at_once(shape, lines) * (24 * lines + 40 * shape.order**2)
+    return shape.members * block * MEMBER_WORK_BYTES + compared + judged + spectra
+
+
+def product_bytes(shape: LayerShape) -> int:
+    """What products of all members take, for every row of a block and every column, in the old order and the new."""
+    return 16 * (shape.members + 1) ** 2 * (block_rows_of(shape) + shape.cols)
 
 
 def spans(total: int, step: int) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,7 @@ class EvidenceSettings:
     """How evidence is gathered. Raises `ValueError` on values that cannot work."""
 
     memory_bytes: int = 2 * 2**30
-    """What one layer of all members and the work on its pairs may take together."""
+    """What one layer of all members, the work on its pairs and the sample may take together."""
     spectrum_rows: int = 256
     """Rows (or columns, where these are fewer) of a layer that its spectrum is taken from."""
     sample_weights: int = 2**20

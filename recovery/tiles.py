@@ -11,14 +11,15 @@ from recovery.distances import Scale
 from recovery.schedule import spans
 from recovery.spectrum import SpectrumSample
 from storage.errors import ModelUnreadable
-from storage.types import TensorSource
+from storage.types import TensorSource, WeightArray
 
 
 @dataclass(slots=True)
 class LayerTiles:
     """A layer of all members in tiles of rows, float32 (members, tile rows, cols) on the device.
 
-    A layer of one tile is read when first needed and kept; a longer one is read again whenever it is iterated.
+    A layer of one tile is read when first needed and kept; a longer one is read again whenever it is iterated. A tile
+    is good until the next one: all are read into the same memory, or two would be held at a time.
     """
 
     sources: Sequence[TensorSource]
@@ -27,6 +28,7 @@ class LayerTiles:
     tile_rows: int
     device: str
     resident: Tensor | None = None
+    buffer: WeightArray | None = None  # (members, tile rows, cols)
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         """First row and weights of every tile, in order."""
@@ -37,7 +39,10 @@ class LayerTiles:
             yield start, tile
 
     def _read(self, start: int, stop: int) -> Tensor:
-        tile = np.empty((len(self.sources), stop - start, self.sample.cols), dtype=np.float32)
+        if self.buffer is None:
+            tile_rows = min(self.tile_rows, self.sample.rows)
+            self.buffer = np.empty((len(self.sources), tile_rows, self.sample.cols), dtype=np.float32)
+        tile = self.buffer[:, : stop - start]
         for member, source in enumerate(self.sources):
             tile[member] = source.read(self.name, start, stop)
         return torch.from_numpy(tile).to(self.device)

@@ -168,7 +168,7 @@ def _with_adapters(pairs: PairEvidence, distinct: DistinctWeights, history: Hist
     """The pairs with `low_rank` taken from those of the tree whose difference is more than an adapter and rounding."""
     compared = history.link >= 0
     low_rank = pairs.low_rank.copy()
-    low_rank[distinct.row[history.link[compared]]] &= history.adapter[compared]
+    low_rank[distinct.row[history.link[compared]]] &= ~history.refuted[compared]
     return replace(pairs, low_rank=low_rank)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from recovery.schedule import WORK_BYTES, LayerShape, plan_layer, spans, work_bytes
+from recovery.schedule import PAIR_WEIGHTS, LayerShape, held_bytes, plan_layer, spans
 
 MIB = 2**20
 
@@ -8,8 +8,8 @@ MIB = 2**20
 def bytes_held(shape: LayerShape, memory_bytes: int) -> int:
     """What the schedule's own arithmetic says is held at once."""
     plan = plan_layer(shape, memory_bytes)
-    assert plan.batch_pairs * plan.block_rows * shape.cols * WORK_BYTES <= work_bytes(shape)
-    return plan.tile_rows * shape.row_bytes + shape.kept_bytes + plan.pass_pairs * shape.pair_bytes + work_bytes(shape)
+    assert plan.batch_pairs * plan.block_rows * shape.cols <= max(PAIR_WEIGHTS, shape.cols)
+    return held_bytes(shape, plan)
 
 
 def test_a_layer_that_fits_is_one_tile_and_all_pairs_at_once():
@@ -19,8 +19,8 @@ def test_a_layer_that_fits_is_one_tile_and_all_pairs_at_once():
 
 def test_large_layers_are_compared_in_blocks_and_small_ones_many_pairs_at_a_time():
     large, small = LayerShape(4, 6, 2048, 2048, 256), LayerShape(40, 780, 64, 64, 64)
-    assert (plan_layer(large, 512 * MIB).block_rows, plan_layer(large, 512 * MIB).batch_pairs) == (128, 1)
-    assert (plan_layer(small, 512 * MIB).block_rows, plan_layer(small, 512 * MIB).batch_pairs) == (64, 64)
+    assert (plan_layer(large, 512 * MIB).block_rows, plan_layer(large, 512 * MIB).batch_pairs) == (32, 1)
+    assert (plan_layer(small, 512 * MIB).block_rows, plan_layer(small, 512 * MIB).batch_pairs) == (64, 16)
 
 
 def test_a_layer_that_does_not_fit_is_tiled():
@@ -36,9 +36,28 @@ def test_memory_stays_within_the_setting(members: int, rows: int, cols: int):
     assert bytes_held(shape, 8192 * MIB) <= 8192 * MIB
 
 
+def test_columns_are_kept_unless_they_take_too_much_of_the_memory():
+    shape = LayerShape(6, 15, 3072, 768, 256)
+    assert plan_layer(shape, 512 * MIB).keeps_lines
+    assert not plan_layer(shape, 64 * MIB).keeps_lines
+
+
+def test_members_are_multiplied_where_there_are_several_and_the_products_fit():
+    assert plan_layer(LayerShape(20, 190, 768, 768, 256), 512 * MIB).products
+    assert not plan_layer(LayerShape(20, 40, 768, 768, 256), 512 * MIB).products
+    assert not plan_layer(LayerShape(2, 1, 768, 768, 256), 512 * MIB).products
+    assert not plan_layer(LayerShape(20, 190, 768, 768, 256), 64 * MIB).products
+
+
 def test_too_little_memory_means_the_smallest_steps():
     plan = plan_layer(LayerShape(20, 190, 4096, 4096, 256), 1)
-    assert (plan.tile_rows, plan.block_rows, plan.pass_pairs, plan.batch_pairs) == (1, 1, 1, 1)
+    assert (plan.tile_rows, plan.block_rows, plan.pass_pairs) == (1, 1, 1)
+
+
+def test_all_pairs_are_compared_at_once_unless_few_are_wanted():
+    assert plan_layer(LayerShape(20, 190, 64, 64, 64), 512 * MIB).dense
+    assert plan_layer(LayerShape(20, 64, 64, 64, 64), 512 * MIB).dense
+    assert not plan_layer(LayerShape(20, 63, 64, 64, 64), 512 * MIB).dense
 
 
 def test_a_layer_without_pairs_can_be_planned():

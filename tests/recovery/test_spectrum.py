@@ -2,10 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from recovery import direction
 from recovery.spectrum import (
     Noise,
     SpectrumSample,
     gram,
+    judge_spectra,
+    participation,
     rank,
     rounding_profile,
     squared_singular_values,
@@ -102,7 +105,7 @@ def test_the_cost_of_a_step_equals_that_from_a_full_svd(shape: tuple[int, int]):
     variance = 2.0**-16 * max(float((u**2).mean()), float((v**2).mean()))
     singular = np.linalg.svd((v - u).numpy(), compute_uv=False)
     expected = max(shape) / 2 * np.log(singular**2 / max(shape) + variance).sum()
-    assert step_cost(spectrum(u, v, sample), noise, sample=sample).item() == pytest.approx(expected, rel=1e-12)
+    assert step_cost(spectrum(u, v, sample), noise.variance, sample=sample).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_cost_from_sampled_lines_is_that_of_all_up_to_its_scatter():
@@ -112,7 +115,7 @@ def test_the_cost_from_sampled_lines_is_that_of_all_up_to_its_scatter():
     costs = []
     for order in (400, 100):
         sample = SpectrumSample(400, 600, order)
-        costs.append(step_cost(spectrum(u, v, sample), noise_of(u, v, "F32", sample), sample=sample).item())
+        costs.append(step_cost(spectrum(u, v, sample), noise_of(u, v, "F32", sample).variance, sample=sample).item())
     assert costs[1] == pytest.approx(costs[0], rel=0.03)
 
 
@@ -120,5 +123,38 @@ def test_identical_and_zero_layers_cost_a_finite_amount():
     zero, one = torch.zeros((16, 16), dtype=torch.float64), torch.ones((16, 16), dtype=torch.float64)
     sample = SpectrumSample(16, 16, 16)
     for u in (zero, one):
-        cost = step_cost(spectrum(u, u, sample), noise_of(u, u, "F32", sample), sample=sample)
+        cost = step_cost(spectrum(u, u, sample), noise_of(u, u, "F32", sample).variance, sample=sample)
         assert torch.isfinite(cost).all()
+
+
+def steps(kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = np.random.default_rng(0)
+    u = stored(0.02 * generator.normal(size=(90, 150)), "F32")
+    full = generator.normal(size=u.shape) * generator.lognormal(size=(90, 1))
+    size = {"full": 1e-2, "tiny": 1e-8, "low": 0.0, "none": 0.0}[kind]
+    low = lora(generator, (90, 150), 4, 1e-3) if kind == "low" else np.zeros(u.shape)
+    return u, stored(u.numpy() + size * full + low, "F32")
+
+
+@pytest.mark.parametrize("kind", ["full", "tiny", "low", "none"])
+def test_spectra_are_judged_alike_by_factors_and_by_eigenvalues(kind: str):
+    u, v = steps(kind)
+    sample = SpectrumSample(90, 150, 70)
+    noise, squared = noise_of(u, v, "F32", sample), spectrum(u, v, sample)
+    judged = judge_spectra(gram((v - u)[sample.lines].unsqueeze(0)), noise, sample=sample)
+    expected = step_cost(squared, noise.variance, sample=sample)
+    torch.testing.assert_close(judged.step_cost, expected, rtol=1e-9, atol=0)
+    assert judged.rank.item() == rank(squared, noise.edge_squared, sample=sample).item()
+    assert judged.finer_rank.item() == rank(squared, noise.finer_edge_squared, sample=sample).item()
+    torch.testing.assert_close(judged.draws, direction.participation(squared), rtol=1e-9, atol=0)
+    assert judged.rank.item() == {"full": 90, "low": 4}.get(kind, judged.rank.item())
+
+
+def test_equal_layers_are_worth_one_draw():
+    assert participation(torch.zeros((2, 3, 3), dtype=torch.float64)).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("order", [5, 64, 65, 200])
+def test_gram_matrices_are_symmetric_products(order: int):
+    lines = torch.from_numpy(np.random.default_rng(0).normal(size=(3, order, 210)))
+    torch.testing.assert_close(gram(lines), lines @ lines.mT, rtol=1e-12, atol=1e-12)
