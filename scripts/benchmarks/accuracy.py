@@ -11,7 +11,8 @@ Ours is `modelkin refresh` with default settings, told nothing. The paper's meth
 stage; it has the distance it takes for a split, and on wild sets that of its two which does better there.
 
 A figure without target is there for comparison. --errors lists every wrong edge of ours; --details counts edges by
-relation, architecture, family and format; --json writes all of it.
+relation, architecture, family and format, and says what typed F1 would be had recovery been told what weights leave
+open; --json writes all of it.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from recovery.settings import PaperDistance
 from scripts.benchmarks.errors import mistakes
 from scripts.benchmarks.figures import Figure, compared_figures, groups, split_of, vthr_figures, wild_figures
 from scripts.benchmarks.runs import PAPER_DISTANCES, Answer, answer, by_kin, by_paper, pooled, read_sets, truth_of
+from scripts.benchmarks.told import told_lines
 from scripts.make_vthr import make_vthr
 from scripts.make_wild import make_wild
 from scripts.vthr.plan import SPLITS, VthrSize
@@ -143,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         asked.json.write_text(json.dumps(document(compared), indent=2) + "\n", encoding="utf-8")
     lines = table(figure for one in compared for figure in one.figures)
     if asked.details:
-        lines += [line for one in compared for line in ("", one.label, *detail_lines(one.ours))]
+        lines += [line for one in compared for line in ("", one.label, *detail_lines(one.ours), *told_lines(one.ours))]
     if asked.errors:
         lines += [line for one in compared for line in ("", f"{one.label}: wrong", *_mistake_lines(one.ours))]
     print("\n".join(lines))

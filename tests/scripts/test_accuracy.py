@@ -12,6 +12,7 @@ from scripts.benchmarks.accuracy import detail_lines, main, table
 from scripts.benchmarks.errors import mistakes
 from scripts.benchmarks.figures import Figure, groups, wild_figures
 from scripts.benchmarks.runs import Answer, answer, by_paper, pooled, read_sets, truth_of
+from scripts.benchmarks.told import told_lines
 from storage.errors import UsageError
 from tests.support.model_folder import write_models
 
@@ -172,3 +173,16 @@ def test_sets_taken_together_keep_their_models_apart():
     assert (both.scores.true_edges, both.scores.edges_right, both.scores.models) == (18, 9, 16)
     assert both.scores.cluster_precision == 1
     assert pooled([TRUTH], [graph]).scores.missing == ()
+
+
+def test_what_is_told_counts_only_where_it_was_the_error():
+    def figures(*changes: tuple[int, FoundEdge | None]) -> list[float]:
+        return [float(line.split()[-1]) for line in told_lines(told(*changes))]
+
+    whole, missed = 1.0, pytest.approx(8 / 9, abs=1e-4)
+    assert figures() == [whole] * 5
+    assert figures((0, FoundEdge("r", "f", "pretrain"))) == [missed, whole, missed, missed, whole]
+    assert figures((2, FoundEdge("k", "l", "lora", rank=2)), (1, None)) == pytest.approx(
+        [14 / 17, 14 / 17, 14 / 17, 16 / 17, 16 / 17], abs=1e-4
+    )
+    assert figures((0, FoundEdge("l", "f", "finetune"))) == [missed] * 5
