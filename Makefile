@@ -3,7 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest
+# Two workers on two cores: more threads in each would wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .PHONY: help demo reproduce benchmark-accuracy benchmark-arborescence benchmark-engine test test-all check format lint types imports dependencies coverage clean
 
