@@ -7,62 +7,48 @@ middle and twice the rank of its own adapter at a sibling. Two alone are not tol
 parent before that was rounded, or that came through a missing adapter, leaves two roundings as well.
 """
 
-from collections.abc import Sequence
-from itertools import permutations
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 
-from recovery.adapter_sums import AdapterSum, adapter_sum
 from recovery.disjoint_sets import DisjointSets
 from recovery.ghosts import Ghost
 from recovery.links import Links
-from storage.types import IndexArray, WeightArray
+from storage.types import IndexArray
 
 LEAST_BOTH = 0.03
 """Nats per weight by which two roundings must fit better than one. Twice the variance is worth (1 - log 2) / 2 = 0.15,
 less where the adapter's own arithmetic adds to both."""
 FEWEST_BY_RANK = 3
 """Siblings whose differences say which of them has no rank of its own."""
+MOST_COMPARED = 64
+"""Siblings whose ranks are held against each other: triples of more would be many thousands."""
 
 
-def find_adapter_ghosts(
-    parent: IndexArray, link: IndexArray, links: Links, sample: Sequence[WeightArray]
-) -> list[Ghost]:
-    """Ghosts over the nodes of a tree `parent` (nodes,) that its adapter links join, `link` (nodes,) to the parents.
-
-    `sample` holds blocks (nodes, rows, cols).
-    """
-    seen = {
-        child: _seen(links, int(link[child]), sample)
-        for child in np.flatnonzero(link >= 0).tolist()
-        if links.rank[link[child]] > 0 and links.certain[link[child]] == 0
-    }
+def find_adapter_ghosts(parent: IndexArray, link: IndexArray, links: Links) -> list[Ghost]:
+    """Ghosts over the nodes of a tree `parent` (nodes,) that its adapter links join, `link` (nodes,) to the parents."""
     joined = DisjointSets(len(parent))
-    for child, found in seen.items():
-        if found.both >= LEAST_BOTH:
-            joined.union(child, int(parent[child]))
+    both = np.append(links.both, 0.0)[link]
+    for child in np.flatnonzero((link >= 0) & (both >= LEAST_BOTH)).tolist():
+        joined.union(child, int(parent[child]))
     groups: dict[int, list[int]] = {}
     for node in range(len(parent)):
         groups.setdefault(joined.find(node), []).append(node)
-    siblings = (group for group in groups.values() if _are_siblings(group, links))
+    large = [group for group in groups.values() if len(group) >= FEWEST_BY_RANK]
+    rows = links.rows() if large else {}
+    siblings = (group for group in large if _are_siblings(group[:MOST_COMPARED], links.rank, rows))
     return [Ghost(_above(group, parent), tuple(group), relation="lora") for group in siblings]
 
 
-def _seen(links: Links, link: int, sample: Sequence[WeightArray]) -> AdapterSum:
-    left, right = ([block[end[link]] for block in sample] for end in (links.left, links.right))
-    return adapter_sum(left, right, int(links.rank[link]))
-
-
-def _are_siblings(group: Sequence[int], links: Links) -> bool:
-    rows = links.rows()
-
-    def rank(a: int, b: int) -> int:
-        return int(links.rank[rows[a, b]]) if (a, b) in rows else 0
-
-    return len(group) >= FEWEST_BY_RANK and all(
-        rank(y, z) and rank(x, y) + rank(x, z) > rank(y, z)
+def _are_siblings(group: Sequence[int], ranks: IndexArray, rows: Mapping[tuple[int, int], int]) -> bool:
+    """Whether each of the group has a rank of its own in the differences from any two others; all were compared."""
+    rank = {pair: int(ranks[rows[pair]]) if pair in rows else 0 for pair in combinations(group, 2)}
+    rank |= {(b, a): value for (a, b), value in rank.items()}
+    return min(rank.values()) > 0 and all(
+        rank[x, y] + rank[x, z] > rank[y, z]
         for x in group
-        for y, z in permutations([node for node in group if node != x], 2)
+        for y, z in combinations([node for node in group if node != x], 2)
     )
 
 

@@ -68,7 +68,7 @@ def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_n
     history = _history(links, rooting, np.append(rows, -1)[rooting.edge], rivals, support)
     agreed = np.where(placing.fixed | np.isnan(support), 1.0, (1 + support) / 2)
     history = replace(history, confidence=history.confidence * agreed)
-    ghosts = find_adapter_ghosts(rooting.parent, history.link, links, sample)
+    ghosts = find_adapter_ghosts(rooting.parent, history.link, links)
     settled = placing.fixed | np.isin(np.arange(links.nodes), [child for ghost in ghosts for child in ghost.children])
     ghosts += find_ghosts(rooting.parent, sample, settled, _toward(rooting, tree))
     return replace(history, ghosts=tuple(ghosts))
@@ -102,13 +102,13 @@ def _certain_children(links: Links, rooting: Rooting, certain: BoolArray) -> Boo
 
 def _with_rounding(links: Links, sample: tuple[WeightArray, ...], rows: IndexArray) -> Links:
     """The links with what rounding says of those `rows` whose ends seem to differ by an adapter."""
-    rank, rounding = links.rank.copy(), links.rounding.copy()
+    rank, rounding, both = links.rank.copy(), links.rounding.copy(), links.both.copy()
     for link in rows[(rank[rows] > 0) & (links.certain[rows] == 0) & (rounding[rows] == 0)].tolist():
         left, right = ([block[end[link]] for block in sample] for end in (links.left, links.right))
         found = adapter_sum(left, right, int(rank[link]))
-        rounding[link] = found.nats if found.is_rounding else 0.0
+        rounding[link], both[link] = found.nats, found.both
         rank[link] = rank[link] if found.is_rounding else -1
-    return replace(links, rank=rank, rounding=rounding)
+    return replace(links, rank=rank, rounding=rounding, both=both)
 
 
 def _links_of(links: Links, parent: IndexArray) -> IndexArray:

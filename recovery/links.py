@@ -25,6 +25,7 @@ class Links:
     noisy: BoolArray  # (links,) certain, and pruned or quantised
     rank: IndexArray  # (links,) int64: of the adapter that the two seem to differ by, 0 where unknown, -1 refuted
     rounding: FloatArray  # (links,) log odds that left is the parent by who was rounded; 0 where not asked
+    both: FloatArray  # (links,) nats per weight that both were rounded rather than one; 0 where not asked
     forced: IndexArray  # links that belong to the tree whatever they cost
     cost_parts: WeightArray  # (links, parts) float32: `cost` by parts of the layers; no parts where not known
     forward_parts: WeightArray  # (links, parts) float32: `forward` by parts of the layers

@@ -97,6 +97,7 @@ def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:
         noisy=pairs.copy_kind[distinct.row] > COPY_KINDS.index("cast"),
         rank=np.zeros(len(distinct.row), dtype=np.int64) if layers is None else _adapter_ranks(distinct, pairs, layers),
         rounding=np.zeros(len(distinct.row)),
+        both=np.zeros(len(distinct.row)),
         forced=_forced_copies(distinct, pairs),
         cost_parts=unknown if layers is None else layers.step_cost[distinct.row],
         forward_parts=unknown if layers is None else layers.direction[distinct.row],
