@@ -19,7 +19,7 @@ from storage.types import IndexArray
 
 LEAST_BOTH = 0.03
 """Nats per weight by which two roundings must fit better than one. Twice the variance is worth (1 - log 2) / 2 = 0.15,
-less where the adapter's own arithmetic adds to both; the bound was set in view of development models (decision 0072)."""
+less where the adapter's own arithmetic adds to both. Set in view of development models (decision 0072)."""
 FEWEST_BY_RANK = 3
 """Siblings whose differences say which of them has no rank of its own."""
 MOST_COMPARED = 64
