@@ -11,7 +11,7 @@ import numpy as np
 
 from indexer.clusters import connected_components
 from indexer.embedding import embed
-from indexer.inheritance import LEAST_SLOPE, inherits
+from indexer.inheritance import inherits
 from indexer.nearest import nearest
 from indexer.relatedness import kin_threshold, relatedness
 from indexer.settings import IndexSettings
@@ -124,7 +124,7 @@ def _kin(values: WeightArray, plan: SamplePlan, settings: IndexSettings, ends: P
     """Those of the candidate pairs that are related, and of which one may hold the other's weights; with scores."""
     score = relatedness(values, plan, ends.left, ends.right)
     kept = score >= kin_threshold(settings.index_models)
-    kept[kept] = inherits(values, ends.left[kept], ends.right[kept]) >= LEAST_SLOPE
+    kept[kept] = inherits(values, plan, ends.left[kept], ends.right[kept])
     return Pairs(ends.left[kept], ends.right[kept], score[kept])
 
 

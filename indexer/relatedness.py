@@ -12,10 +12,11 @@ sampled; each kind counts by its degrees of freedom, r^2 - 3 r + 1 and twice r (
 below 1 / cols, the variance of unrelated directions in as many dimensions.
 
 Redundancy. Rows need not be hidden units: tokens, classes, the gates of a recurrent net mean the same in strangers, and
-the same rows are alike in both. Then the columns are the units in unknown order, the c_ii of rows that are alike rise
-and fall together, and r rows count as r / q votes, q = sum over i, j of (u_i.u_j) (v_i.v_j) / r, if that exceeds 1.
-Where rows and columns both have meanings (an output head on a grid of pixels) strangers agree a little on average;
-their scores stay below the threshold because so few votes are left.
+the same rows are alike in both. Then the columns are the units in unknown order. By the same argument turned round,
+the sum of the c_ii has variance q r / cols, q = sum over i, j of (u_i.u_j) (v_i.v_j) / r, the square of the product
+over columns. Whichever of the two orders is unknown, the larger variance of the two is not too small. The c_ij are as
+few independent numbers as q says, and so are their degrees of freedom. Where rows and columns both have meanings (an
+output head on a grid of pixels) strangers agree a little on average; their scores stay below the threshold.
 
 Blocks are added as independent estimates, each weighted by its precision. The sum over its standard deviation is
 Student's rather than normal (Satterthwaite's degrees of freedom), and is brought to the normal scale by the
@@ -90,7 +91,7 @@ def _block_evidence(
         np.float64
     )
     degrees = np.maximum((across + within) / redundancy**2, 1)
-    return excess, scatter * redundancy * rows**2 / (rows - 1) ** 3, degrees
+    return excess, np.maximum(scatter, redundancy / cols) * rows**2 / (rows - 1) ** 3, degrees
 
 
 def _contrast(cosines: WeightArray) -> tuple[FloatArray, FloatArray]:

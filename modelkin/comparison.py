@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from crawler.sampling import make_plan
-from indexer.inheritance import LEAST_SLOPE, inherits
+from indexer.inheritance import LEAST_SLOPE, learned_shares, slopes
 from indexer.relatedness import kin_threshold, relatedness
 from modelkin.config import Config
 from modelkin.weights import DescribedSource
@@ -27,6 +27,7 @@ class Comparison:
     relatedness: float | None  # standard deviations above strangers; None where architectures differ
     kin_threshold: float  # from here on they are kin, if one may hold the other's weights
     inherited: float | None  # the larger slope of one on the other: 1 where one holds the other's weights whole
+    learned: float | None  # the same where singular values stand out, over the rest: 1 where what one learned is whole
     kin: bool | None  # None where architectures differ: not tested
     identical: bool
     cosine: float | None  # None where one of them is all zeros
@@ -53,14 +54,14 @@ def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSou
     strangers no parent is named: between them a direction means nothing. Raises `UsageError` when they share no layer,
     `ModelUnreadable` as the sources do.
     """
-    score, inherited = _relatedness(sources, config) or (None, None)
+    score, inherited, learned = _relatedness(sources, config) or (None, None, None)
     threshold = kin_threshold(config.index.index_models)
     evidence = gather(sources, _one_pair(), config.evidence)
     layers, weights = _shared(sources)
     pairs = evidence.pairs
     kin = None
-    if score is not None and inherited is not None:
-        kin = bool((score >= threshold and inherited >= LEAST_SLOPE) or pairs.identical[0])
+    if score is not None and inherited is not None and learned is not None:
+        kin = bool((score >= threshold and min(inherited, learned) >= LEAST_SLOPE) or pairs.identical[0])
     verdict = _verdict(names, evidence, config) if kin is not False else _NO_VERDICT
     return Comparison(
         a=names[0],
@@ -71,6 +72,7 @@ def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSou
         relatedness=score,
         kin_threshold=threshold,
         inherited=inherited,
+        learned=learned,
         kin=kin,
         identical=bool(pairs.identical[0]),
         cosine=_cosine(evidence),
@@ -101,8 +103,8 @@ def _shared(sources: tuple[DescribedSource, DescribedSource]) -> tuple[int, int]
     return len(layers), sum(layer.rows * layer.cols for layer in layers)
 
 
-def _relatedness(sources: tuple[DescribedSource, DescribedSource], config: Config) -> tuple[float, float] | None:
-    """In standard deviations above strangers, and the larger slope of one on the other.
+def _relatedness(sources: tuple[DescribedSource, DescribedSource], config: Config) -> tuple[float, float, float] | None:
+    """In standard deviations above strangers, the larger slope of one on the other, and of what it learned.
 
     None between architectures, which have no sample in common.
     """
@@ -111,9 +113,9 @@ def _relatedness(sources: tuple[DescribedSource, DescribedSource], config: Confi
     crawl = config.crawl
     plan = make_plan(sources[0].architecture, budget_weights=crawl.budget_weights, version=crawl.plan_version)
     values = np.stack([_sample(source, plan) for source in sources])
-    pair = _one_pair()
-    slope = inherits(values, pair.left, pair.right)
-    return float(relatedness(values, plan, pair.left, pair.right)[0]), float(slope[0])
+    ends = _one_pair().left, _one_pair().right
+    found = relatedness(values, plan, *ends), slopes(values, *ends), learned_shares(values, plan, *ends)
+    return float(found[0][0]), float(found[1][0]), float(found[2][0])
 
 
 def _sample(source: DescribedSource, plan: SamplePlan) -> WeightArray:

@@ -39,6 +39,7 @@ def witness_rows(found: Comparison) -> list[Row]:
         ("compared", f"{found.shared_layers} layers", f"{found.shared_weights:,} weights that both have"),
         _relatedness(found),
         _inherited(found),
+        _learned(found),
         *_step(found),
         (
             "cosine",
@@ -83,6 +84,13 @@ def _inherited(found: Comparison) -> Row:
         return ("inherited", "-", "not tested: different architectures")
     word = "one may hold the other's weights" if found.inherited >= LEAST_SLOPE else "they share an origin at most"
     return ("inherited", f"{found.inherited:.3f}", f"slope of one on the other; from {LEAST_SLOPE:g}: {word}")
+
+
+def _learned(found: Comparison) -> Row:
+    if found.learned is None:
+        return ("learned", "-", "not tested: different architectures")
+    word = "what one learned is in the other" if found.learned >= LEAST_SLOPE else "each learned its own"
+    return ("learned", f"{found.learned:.3f}", f"the same where it stands out of noise; from {LEAST_SLOPE:g}: {word}")
 
 
 def _step(found: Comparison) -> list[Row]:

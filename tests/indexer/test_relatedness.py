@@ -84,6 +84,18 @@ def test_rows_that_mean_the_same_in_strangers_do_not_make_them_kin(rng: np.rando
     assert np.abs(scores(models)).max() < 5
 
 
+def test_kin_of_few_effective_dimensions_are_found(rng: np.random.Generator) -> None:
+    """Recurrent nets gravitate to low rank; their rows are alike, but numbered as a stranger's are not."""
+    u, x = ({f"block{b}": _of_low_rank(rng) for b in range(2)} for _ in range(2))
+    assert scores([u, mixed(u, x, 0.9)])[0] > kin_threshold(10_000_000)
+    assert abs(scores([u, x])[0]) < 5
+
+
+def _of_low_rank(rng: np.random.Generator) -> np.ndarray:
+    factors = rng.standard_normal((128, 4)), rng.standard_normal((4, 128))
+    return (factors[0] @ factors[1] + 0.1 * rng.standard_normal((128, 128))).astype(np.float32)
+
+
 def test_score_equals_its_definition_written_out(rng: np.random.Generator) -> None:
     u = gaussian(rng, (6, 30), 2) | {"wide": rng.standard_normal((5, 40)).astype(np.float32)}
     v = mixed(u, {name: rng.standard_normal(w.shape).astype(np.float32) for name, w in u.items()}, 0.4)
@@ -100,7 +112,7 @@ def test_score_equals_its_definition_written_out(rng: np.random.Generator) -> No
         scatter = n_cross * np.var(cross) + n_own * (np.var(own_a) + np.var(own_d))
         scatter = max(scatter / (n_cross + 2 * n_own), 1 / c)
         q = max(1.0, sum((a[i] @ a[j]) * (d[i] @ d[j]) for i in range(r) for j in range(r)) / r)
-        variance = scatter * q * r**2 / (r - 1) ** 3
+        variance = max(scatter, q / c) * r**2 / (r - 1) ** 3
         weight, weighted = weight + 1 / variance, weighted + m / variance
         spread += 1 / variance**2 / max((n_cross + 2 * n_own) / q**2, 1)
     t, degrees = weighted / np.sqrt(weight), weight**2 / spread
