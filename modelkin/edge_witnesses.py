@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from modelkin.cli.render import percent
 from storage.graph_rows import GHOST_PREFIX
 from storage.lineage import GraphEdge
-from storage.provenance import Alternative, ComparedPair
+from storage.provenance import Alternative, ComparedPair, Habits
 
 LITTLE_NATS = 5.0
 """Below this a direction is less than about 99 % certain by itself."""
@@ -37,6 +37,7 @@ class Facts:
     edges: Sequence[GraphEdge] = ()  # those that end in it, the heaviest first
     second: Alternative | None = None
     second_pair: ComparedPair | None = None  # the child and the second-best parent, where both were compared
+    habits: Habits | None = None
     kurtosis: Mapping[str, float] | None = None  # mean over layers by name
 
     @property
@@ -169,6 +170,21 @@ def _second_best(facts: Facts, _: GraphEdge | None = None) -> Witness | None:
     )
 
 
+def _habits(facts: Facts, edge: GraphEdge) -> Witness | None:
+    """What the index as a whole says of such edges: see `storage/sql/migrations`, `store.stated_edge`."""
+    known = facts.habits
+    if known is None or edge.parent.startswith(GHOST_PREFIX):
+        return None
+    said = {
+        "finetune": (known.absent_bases, known.trained_cards, "cards of trained models name a base that is not here"),
+        "adapter": (known.true_cards, known.checked_cards, "cards of copies and merges name a true parent"),
+        "duplicate": (known.younger_copies, known.dated_copies, "copies are younger than their source"),
+    }.get("finetune" if edge.relation == "pretrain" else edge.relation)
+    if said is None or not said[1]:
+        return None
+    return _weighed("index", f"{said[0]} of {said[1]}", None, said[2])
+
+
 WITNESSES: tuple[Callable[[Facts, GraphEdge], Witness | None], ...] = (
     _copy,
     _step_cost,
@@ -176,6 +192,7 @@ WITNESSES: tuple[Callable[[Facts, GraphEdge], Witness | None], ...] = (
     _rounding,
     _second_best,
     _support,
+    _habits,
     _changed,
     _distance,
     _rank,

@@ -204,6 +204,11 @@ def commit_history(catalog: Catalog, run_id: int) -> tuple[int, int]:
     return opened, closed
 
 
+def count_habits(catalog: Catalog) -> None:
+    """Counts anew what the index teaches about its own models, on which the confidence of its views rests."""
+    catalog.database.write("put_habits")
+
+
 def _plan(plan_id: str, row: Sequence[Any]) -> SamplePlan:
     architecture, budget_weights, version, names, row_start, row_count, tensor_rows, cols = row
     return SamplePlan(

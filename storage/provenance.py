@@ -53,6 +53,23 @@ class ComparedPair:
     l_lora_sum: float
 
 
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """The row of the view `habits`: what an index teaches about its own models."""
+
+    trained_cards: int
+    absent_bases: int
+    checked_cards: int
+    true_cards: int
+    dated_copies: int
+    younger_copies: int
+
+
+def habits(database: Database) -> Habits:
+    """What the index teaches about its own models."""
+    return Habits(*database.rows("habits")[0])
+
+
 def ghosts(database: Database) -> list[GhostNode]:
     """Every missing model, by tree, depth and id."""
     return [GhostNode(*row) for row in database.rows("all_ghosts")]

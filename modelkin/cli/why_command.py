@@ -53,6 +53,7 @@ def _facts(database: "Database", child: str) -> "Facts":
         edges=edges,
         second=second,
         second_pair=provenance.compared_pair(database, child, second.parent) if second else None,
+        habits=provenance.habits(database),
         kurtosis=provenance.mean_kurtosis(database, [child, *(edge.parent for edge in edges[:1])]),
     )
 

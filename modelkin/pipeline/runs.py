@@ -15,7 +15,7 @@ from storage.adapter_records import detach_unsettled
 from storage.catalog import Catalog
 from storage.crawl_records import leave_out
 from storage.errors import IndexFault
-from storage.graph_records import commit_history, forget_outdated
+from storage.graph_records import commit_history, count_habits, forget_outdated
 from storage.snapshots import publish
 
 RECORDED_LIBRARIES = ("modelkin", "torch", "numpy", "faiss-cpu", "duckdb")
@@ -114,6 +114,7 @@ def _run(command: str, index_dir: Path, config: Config, progress: Progress) -> I
 
 def _finish(catalog: Catalog, report: RunReport) -> None:
     report.edges_opened, report.edges_closed = commit_history(catalog, report.run_id)
+    count_habits(catalog)
     report.models, report.trees, report.edges, report.skipped_now = catalog.database.rows("totals")[0]
     catalog.finish_run(report.run_id, status="done", counts=report.as_dict())
     publish(catalog.database, catalog.index_dir)
