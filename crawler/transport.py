@@ -15,6 +15,7 @@ from yarl import URL
 
 from crawler.rate_limits import RateGate, bucket_of
 from crawler.settings import HubSettings
+from crawler.shared_limits import ledger_for
 from storage.errors import HubUnavailable
 
 MAX_SKIPPED_BYTES = 16 * 2**20
@@ -76,7 +77,7 @@ class Transport:
         self._origin = endpoint.origin()
         self._token = token
         self._settings = settings
-        self._gate = RateGate()
+        self._gate = RateGate(ledger_for(self._origin, token, folder=settings.limits_folder))
         self._slots = asyncio.Semaphore(settings.connections)
         self._failed_in_row = 0
         self._session = aiohttp.ClientSession(
