@@ -154,7 +154,7 @@ class HubClient:
         try:
             return await self._transport.request(ask, tally=tally)
         except HubUnavailable as error:
-            if self._transport.is_down:
+            if await self._transport.is_down():
                 raise
             raise ModelUnreadable("unavailable", str(error), retry=True) from error
 

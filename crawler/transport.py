@@ -6,14 +6,16 @@ encoding, because a compressing CDN ignores ranges. Bodies are read up to a limi
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
 import aiohttp
 from yarl import URL
 
-from crawler.rate_limits import RateGate, bucket_of
+from crawler.breaker import MAX_PAUSE_S, Breaker
+from crawler.rate_limits import Bucket, RateGate, bucket_of, retry_after_s
 from crawler.settings import HubSettings
 from crawler.shared_limits import ledger_for
 from storage.errors import HubUnavailable
@@ -24,9 +26,11 @@ MAX_SKIPPED_BYTES = 16 * 2**20
 _OK = 200
 _RATE_LIMITS = frozenset({429, 503})
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_FORBIDDEN = 403
+_REFUSALS = frozenset({_FORBIDDEN, 429})
 _WHOLE_REQUEST_FACTOR = 20
-_MAX_BACKOFF_S = 60.0
-_DOWN_AFTER = 8  # requests in a row that failed for good
+_MAX_HOSTS = 64
+_CANARY_BYTES = 2**16
 _CHUNK_BYTES = 2**16
 _MAX_HEADER_BYTES = 2**16
 
@@ -65,21 +69,23 @@ class Tally:
 class _Attempt:
     reply: Reply | None = None
     problem: str = ""
-    waited_s: float = 0.0
+    began_in: int = 0  # the breaker's round
+    waited_s: float = 0.0  # for the rate limit
     limited: bool = False  # refused by a rate limit whose end is known
-    hopeless: bool = False
 
 
 class Transport:
     """A pool of connections to one Hub and the hosts it redirects to."""
 
     def __init__(self, endpoint: URL, *, token: str | None, settings: HubSettings) -> None:
+        self._endpoint = endpoint
         self._origin = endpoint.origin()
         self._token = token
         self._settings = settings
         self._gate = RateGate(ledger_for(self._origin, token, folder=settings.limits_folder))
         self._slots = asyncio.Semaphore(settings.connections)
-        self._failed_in_row = 0
+        self._breakers: dict[URL, Breaker] = {}
+        self._tells_limits = False
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
             connector=aiohttp.TCPConnector(limit=settings.connections),
@@ -94,14 +100,20 @@ class Transport:
             ),
         )
 
-    @property
-    def is_down(self) -> bool:
-        """Whether so many requests in a row failed for good that the Hub itself must be out of reach."""
-        return self._failed_in_row >= _DOWN_AFTER
-
     async def close(self) -> None:
         """Closes all connections."""
         await self._session.close()
+
+    async def is_down(self) -> bool:
+        """Whether the Hub itself is out of reach: it fails whatever is asked, a listing of one model too."""
+        if not self._breaker(self._origin).is_down:
+            return False
+        canary = Ask("GET", (self._endpoint / "api/models").with_query(limit="1"), _CANARY_BYTES)
+        try:
+            attempt = await self._attempt(canary, self._settings.rate_wait_s, Tally())
+        except HubUnavailable:
+            return True
+        return attempt.reply is None or self._passes(attempt.reply)
 
     async def request(self, ask: Ask, *, tally: Tally | None = None, retries: int | None = None) -> Reply:
         """The first answer that is no passing refusal (408, 429, 5xx); `retries` None is the settings' number.
@@ -111,41 +123,74 @@ class Transport:
         left = self._settings.retries if retries is None else retries
         patience_s, backoff_s = self._settings.rate_wait_s, self._settings.backoff_s
         while True:
-            attempt = await self._attempt(ask, tally or Tally(), patience_s)
+            attempt = await self._attempt(ask, patience_s, tally or Tally())
             patience_s -= attempt.waited_s
-            if attempt.reply is not None and attempt.reply.status not in _PASSING:
-                self._failed_in_row = 0
+            if attempt.reply is not None and not self._passes(attempt.reply):
                 return attempt.reply
             if attempt.limited:
                 continue  # the gate knows when to go on
-            if left == 0 or attempt.hopeless:
-                self._failed_in_row += 1
+            if left == 0:
                 raise HubUnavailable(f"{ask.url.host} {attempt.problem}: try again later")
             left -= 1
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
-            backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)
+            backoff_s = min(2 * backoff_s, MAX_PAUSE_S)
 
-    async def _attempt(self, ask: Ask, tally: Tally, patience_s: float) -> _Attempt:
-        own = ask.url.origin() == self._origin
-        bucket, waited_s = bucket_of(ask.url.raw_path), 0.0
-        reply: Reply | None = None
-        limited, problem = False, ""
-        async with self._slots:
-            if own:
-                try:
-                    waited_s = await self._gate.enter(bucket, patience_s=patience_s)
-                except TimeoutError as error:
-                    return _Attempt(problem=f"refuses more requests ({error})", hopeless=True)
-                tally.resolver_requests += bucket == "resolvers"
+    def _breaker(self, origin: URL) -> Breaker:
+        while len(self._breakers) >= _MAX_HOSTS and origin not in self._breakers:
+            self._breakers.pop(next(iter(self._breakers)))
+        return self._breakers.setdefault(origin, Breaker(self._settings.backoff_s))
+
+    async def _attempt(self, ask: Ask, patience_s: float, tally: Tally) -> _Attempt:
+        """One request, within the limits if it goes to the Hub; a host that fails is left alone before and after."""
+        breaker = self._breaker(ask.url.origin())
+        attempt = _Attempt()
+        if ask.url.origin() != self._origin:
+            attempt = await self._try(ask, breaker)
+        else:
+            bucket = bucket_of(ask.url.raw_path)
+            waited_s = await self._turn(bucket, patience_s)
+            tally.resolver_requests += bucket == "resolvers"
             try:
-                reply = await self._send(ask, with_token=own)
-                problem = f"answered {reply.status}"
-            except (aiohttp.ClientError, OSError) as error:  # its text may hold the signed URL
-                problem = f"broke the connection ({type(error).__name__})"
+                attempt = await self._try(ask, breaker)
             finally:
-                emptied = own and self._gate.leave(bucket, reply.headers if reply else None)
-        limited = emptied and reply is not None and reply.status in _RATE_LIMITS
-        return _Attempt(reply, problem, waited_s=waited_s, limited=limited)
+                emptied = self._gate.leave(bucket, attempt.reply.headers if attempt.reply else None)
+            refused = attempt.reply is not None and attempt.reply.status in _RATE_LIMITS
+            attempt = replace(attempt, waited_s=waited_s, limited=emptied and refused)
+        if not attempt.limited:
+            self._judge(attempt, breaker)
+        return attempt
+
+    async def _turn(self, bucket: Bucket, patience_s: float) -> float:
+        """Takes a request from the Hub's limits. Returns the seconds waited for it."""
+        try:
+            return await self._gate.enter(bucket, patience_s=patience_s)
+        except TimeoutError as error:
+            raise HubUnavailable(f"{self._origin.host} refuses more requests ({error}): try again later") from error
+
+    async def _try(self, ask: Ask, breaker: Breaker) -> _Attempt:
+        began_in = await breaker.enter()
+        async with self._slots:
+            try:
+                reply = await self._send(ask, with_token=ask.url.origin() == self._origin)
+            except (aiohttp.ClientError, OSError) as error:  # its text may hold the signed URL
+                return _Attempt(problem=f"broke the connection ({type(error).__name__})", began_in=began_in)
+        return _Attempt(reply, f"answered {reply.status}", began_in=began_in)
+
+    def _judge(self, attempt: _Attempt, breaker: Breaker) -> None:
+        """Tells the host's breaker how an attempt went."""
+        reply = attempt.reply
+        if reply is not None and not self._passes(reply):
+            self._tells_limits |= reply.url.origin() == self._origin and "RateLimit" in reply.headers
+            breaker.succeeded()
+            return
+        told_s = retry_after_s(reply.headers.get("Retry-After"), time.time()) if reply else None
+        refused = reply is not None and reply.status in _REFUSALS
+        breaker.failed(attempt.began_in, refused=refused, pause_s=min(told_s or 0.0, self._settings.rate_wait_s))
+
+    def _passes(self, reply: Reply) -> bool:
+        """Whether a failure may pass: by its status, or because the edge refused for a Hub that tells limits."""
+        edge = reply.status == _FORBIDDEN and self._tells_limits and "RateLimit" not in reply.headers
+        return reply.status in _PASSING or (edge and reply.url.origin() == self._origin)
 
     async def _send(self, ask: Ask, *, with_token: bool) -> Reply:
         headers = {}

@@ -319,7 +319,7 @@ async def test_a_hub_that_went_away_ends_the_crawl_after_a_few_models(root, hast
         with pytest.raises(HubUnavailable):
             async for outcome in read_models(client, refs.values(), CrawlSettings(models_at_once=2)):
                 outcomes.append(outcome.reason)  # noqa: PERF401 - what came before the error is kept
-    assert 5 <= len(outcomes) <= 8
+    assert 1 <= len(outcomes) <= 8
     assert set(outcomes) == {"unavailable"}
 
 
