@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -13,7 +14,6 @@ from crawler.listing_walk import FIELDS, LISTING_PATH, ListingWalk, page_of
 from crawler.refusals import unreadable
 from crawler.remote_file import Location, RemoteFile, content_size, linked_sha256
 from crawler.settings import HubSettings
-from crawler.shards import is_plain_path
 from crawler.transport import Ask, Reply, Tally, Transport
 from crawler.wording import quoted
 from storage.errors import HubUnavailable, ModelUnreadable, UsageError
@@ -22,7 +22,8 @@ from storage.types import ListingPage, ModelRef, Skip
 MAX_REDIRECTS = 5
 _OK = 200
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MAX_TREE_BYTES = 16 * 2**20
+_MAX_DESCRIPTION_BYTES = 16 * 2**20
+_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 
 
 def find_token() -> str | None:
@@ -77,26 +78,17 @@ class HubClient:
         asked = "&".join(f"expand={field}" for field in FIELDS)
         url = URL(f"{self.endpoint}{LISTING_PATH}/{quote(repo_id)}?{asked}", encoded=True)
         try:
-            reply = await self._follow(Ask("GET", url, _MAX_TREE_BYTES), repo_id)
+            reply = await self._follow(Ask("GET", url, _MAX_DESCRIPTION_BYTES), repo_id)
             return parse_listing_row(await asyncio.to_thread(json.loads, reply.body.decode("utf-8")))
         except ModelUnreadable as error:
             return missing_model(repo_id, error)
         except (ValueError, RecursionError):
             return missing_model(repo_id, ModelUnreadable("bad_response", "its description is no JSON", retry=True))
 
-    async def file_names(self, repo_id: str, revision: str) -> tuple[str, ...]:
-        """The repository's files from its tree (the first 1000 entries), where the listing did not tell them."""
-        url = URL(
-            f"{self.endpoint}/api/models/{quote(repo_id)}/tree/{quote(revision, safe='')}?recursive=true", encoded=True
-        )
-        reply = await self._follow(Ask("GET", url, _MAX_TREE_BYTES), repo_id)
-        try:
-            rows = await asyncio.to_thread(json.loads, reply.body.decode("utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ModelUnreadable("bad_response", f"{quoted(repo_id)}: its tree is no JSON", retry=True) from error
-        entries = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-        paths = [row.get("path") for row in entries if row.get("type") == "file"]
-        return tuple(path for path in paths if isinstance(path, str) and is_plain_path(path))
+    @property
+    def spent(self) -> Tally:
+        """All requests so far and the bytes that came."""
+        return self._transport.spent if self._transport is not None else Tally()
 
     async def open_file(self, repo_id: str, revision: str, path: str, *, tally: Tally | None = None) -> RemoteFile:
         """Locates a file by one resolve request; its bytes are then read where they lie."""
@@ -104,26 +96,33 @@ class HubClient:
         async def locate() -> Location:
             return await self._locate(repo_id, revision, path, tally=tally)
 
-        return RemoteFile(path, await locate(), request=self._ask, locate=locate)
+        return RemoteFile(path, await locate(), request=partial(self._ask, tally=tally), locate=locate)
 
     async def read_small(
         self, repo_id: str, revision: str, path: str, *, limit_bytes: int, tally: Tally | None = None
     ) -> bytes:
-        """A whole file of at most `limit_bytes`, such as config.json. Raises `ModelUnreadable("too_large")` beyond."""
-        ask = Ask("GET", self._resolve_url(repo_id, revision, path), limit_bytes + 1)
+        """A whole file of at most `limit_bytes`, such as config.json. Raises `ModelUnreadable("too_large")` beyond.
+
+        The raw route answers at once what the resolver would redirect, each time at the cost of one request more; it
+        shows a pointer in place of the few such files that are in LFS.
+        """
+        ask = Ask("GET", self._file_url(repo_id, revision, path, route="raw"), limit_bytes + 1)
         reply = await self._follow(ask, path, tally=tally)
+        if reply.body.startswith(_POINTER):
+            ask = Ask("GET", self._file_url(repo_id, revision, path), limit_bytes + 1)
+            reply = await self._follow(ask, path, tally=tally)
         if len(reply.body) > limit_bytes:
             raise ModelUnreadable("too_large", f"{quoted(path)} has more than {limit_bytes} bytes")
         if reply.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise ModelUnreadable("bad_response", f"{quoted(path)} came compressed, unasked", retry=True)
         return reply.body
 
-    def _resolve_url(self, repo_id: str, revision: str, path: str) -> URL:
-        return URL(f"{self.endpoint}/{quote(repo_id)}/resolve/{quote(revision, safe='')}/{quote(path)}", encoded=True)
+    def _file_url(self, repo_id: str, revision: str, path: str, *, route: str = "resolve") -> URL:
+        return URL(f"{self.endpoint}/{quote(repo_id)}/{route}/{quote(revision, safe='')}/{quote(path)}", encoded=True)
 
     async def _locate(self, repo_id: str, revision: str, path: str, *, tally: Tally | None) -> Location:
         """Asks where a file lies, and stops at the first answer that tells its size; the rest is the CDN's business."""
-        url = self._resolve_url(repo_id, revision, path)
+        url = self._file_url(repo_id, revision, path)
         for _ in range(MAX_REDIRECTS + 1):
             reply = await self._ask(Ask("HEAD", url, 0), tally=tally)
             moved = reply.status in _REDIRECTS

@@ -56,13 +56,17 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
     url: URL
+    received_bytes: int = 0  # of the body, whatever was kept of it
 
 
 @dataclass(slots=True)
 class Tally:
-    """What reading one model has cost so far."""
+    """What reading one model, or a whole crawl, has cost so far."""
 
+    api_requests: int = 0
     resolver_requests: int = 0
+    cdn_requests: int = 0
+    received_bytes: int = 0  # of bodies, what was skipped included
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Transport:
         self._slots = asyncio.Semaphore(settings.connections)
         self._breakers: dict[URL, Breaker] = {}
         self._tells_limits = False
+        self.spent = Tally()
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
             connector=aiohttp.TCPConnector(limit=settings.connections),
@@ -110,7 +115,7 @@ class Transport:
             return False
         canary = Ask("GET", (self._endpoint / "api/models").with_query(limit="1"), _CANARY_BYTES)
         try:
-            attempt = await self._attempt(canary, self._settings.rate_wait_s, Tally())
+            attempt = await self._attempt(canary, self._settings.rate_wait_s)
         except HubUnavailable:
             return True
         return attempt.reply is None or self._passes(attempt.reply)
@@ -123,7 +128,8 @@ class Transport:
         left = self._settings.retries if retries is None else retries
         patience_s, backoff_s = self._settings.rate_wait_s, self._settings.backoff_s
         while True:
-            attempt = await self._attempt(ask, patience_s, tally or Tally())
+            attempt = await self._attempt(ask, patience_s)
+            self._count(ask, attempt, self.spent, *([tally] if tally else []))
             patience_s -= attempt.waited_s
             if attempt.reply is not None and not self._passes(attempt.reply):
                 return attempt.reply
@@ -140,7 +146,16 @@ class Transport:
             self._breakers.pop(next(iter(self._breakers)))
         return self._breakers.setdefault(origin, Breaker(self._settings.backoff_s))
 
-    async def _attempt(self, ask: Ask, patience_s: float, tally: Tally) -> _Attempt:
+    def _count(self, ask: Ask, attempt: _Attempt, *tallies: Tally) -> None:
+        own = ask.url.origin() == self._origin
+        bucket = bucket_of(ask.url.raw_path) if own else None
+        for tally in tallies:
+            tally.api_requests += bucket == "api"
+            tally.resolver_requests += bucket == "resolvers"
+            tally.cdn_requests += not own
+            tally.received_bytes += attempt.reply.received_bytes if attempt.reply else 0
+
+    async def _attempt(self, ask: Ask, patience_s: float) -> _Attempt:
         """One request, within the limits if it goes to the Hub; a host that fails is left alone before and after."""
         breaker = self._breaker(ask.url.origin())
         attempt = _Attempt()
@@ -149,7 +164,6 @@ class Transport:
         else:
             bucket = bucket_of(ask.url.raw_path)
             waited_s = await self._turn(bucket, patience_s)
-            tally.resolver_requests += bucket == "resolvers"
             try:
                 attempt = await self._try(ask, breaker)
             finally:
@@ -200,23 +214,24 @@ class Transport:
             headers["Authorization"] = f"Bearer {self._token}"
         async with self._session.request(ask.method, ask.url, headers=headers, allow_redirects=False) as response:
             skip = ask.byte_range[0] if ask.byte_range is not None and response.status == _OK else 0
-            body = b""
+            body, received = b"", 0
             if skip <= MAX_SKIPPED_BYTES:
-                body = await _read(response, skip, ask.limit_bytes)
-            return Reply(response.status, response.headers, body, ask.url)
+                body, received = await _read(response, skip, ask.limit_bytes)
+            return Reply(response.status, response.headers, body, ask.url, received)
 
 
-async def _read(response: aiohttp.ClientResponse, skip: int, limit_bytes: int) -> bytes:
-    """Bytes `skip : skip + limit_bytes` of a body; when there are more the connection is dropped."""
-    kept = bytearray()
+async def _read(response: aiohttp.ClientResponse, skip: int, limit_bytes: int) -> tuple[bytes, int]:
+    """Bytes `skip : skip + limit_bytes` of a body, and how many came; when there are more the connection is dropped."""
+    kept, received = bytearray(), 0
     async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        received += len(chunk)
         kept += chunk[skip:]
         skip -= min(skip, len(chunk))
         if len(kept) >= limit_bytes:
             break
     if not response.content.at_eof():
         response.close()
-    return bytes(kept[:limit_bytes])
+    return bytes(kept[:limit_bytes]), received
 
 
 def _version() -> str:

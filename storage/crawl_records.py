@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from storage.catalog import Catalog
-from storage.types import Fingerprint, ModelRef, SamplePlan, Skip
+from storage.types import Cost, Fingerprint, ModelRef, SamplePlan, Skip
 from storage.vectors import collect_files, values_sha256, write_fingerprints
 
 WEIGHT_FILE_ENDINGS = (".safetensors", ".safetensors.index.json", ".gguf")
@@ -39,7 +39,9 @@ def settled(catalog: Catalog, models: Sequence[ModelRef], *, budget_weights: int
     return {model.hub_id for model in models if (model.hub_id, model.revision) in done}
 
 
-def commit_fingerprints(catalog: Catalog, fingerprints: Sequence[Fingerprint], refs: Sequence[ModelRef]) -> None:
+def commit_fingerprints(
+    catalog: Catalog, fingerprints: Sequence[Fingerprint], refs: Sequence[ModelRef], costs: Sequence[Cost] = ()
+) -> None:
     """Stores a batch of read models: their values as files, then all their rows in one transaction."""
     database = catalog.database
     by_plan: dict[str, list[Fingerprint]] = {}
@@ -60,6 +62,7 @@ def commit_fingerprints(catalog: Catalog, fingerprints: Sequence[Fingerprint], r
             model_type=[ref.model_type for ref in refs],
             model_class=[ref.model_class for ref in refs],
         )
+        _put_costs(catalog, costs)
 
 
 def commit_listing(catalog: Catalog, models: Sequence[ModelRef], *, sweep_id: int) -> None:
@@ -71,10 +74,13 @@ def commit_listing(catalog: Catalog, models: Sequence[ModelRef], *, sweep_id: in
         catalog.database.write("see_skips", sweep_id=sweep_id)
 
 
-def commit_page_end(catalog: Catalog, skips: Iterable[Skip], *, sweep: Sweep, next_cursor: str | None) -> None:
-    """Ends a page: who was left out, and where the walk goes on, in one transaction."""
+def commit_page_end(
+    catalog: Catalog, skips: Iterable[Skip], *, sweep: Sweep, next_cursor: str | None, costs: Sequence[Cost] = ()
+) -> None:
+    """Ends a page: who was left out and at what cost, and where the walk goes on, in one transaction."""
     with catalog.database.transaction():
         put_skips(catalog, list(skips), sweep_id=sweep.sweep_id)
+        _put_costs(catalog, costs)
         catalog.database.write("move_sweep", sweep_id=sweep.sweep_id, next_cursor=next_cursor)
 
 
@@ -110,6 +116,7 @@ def finish_sweep(catalog: Catalog, sweep: Sweep) -> int:
         database.write("drop_unseen_fingerprints", sweep_id=sweep.sweep_id)
         removed = len(database.rows("drop_unseen_listed", sweep_id=sweep.sweep_id))
         database.write("drop_unseen_skips", sweep_id=sweep.sweep_id)
+        database.write("drop_unseen_costs")
         database.write("finish_sweep", sweep_id=sweep.sweep_id)
     collect_files(catalog.fingerprints, {row[0] for row in database.rows("fingerprint_files")})
     return removed
@@ -145,6 +152,19 @@ def _put_fingerprints(catalog: Catalog, batch: Sequence[Fingerprint], *, file_na
         sampled_bytes=[item.sampled_bytes for item in batch],
         resolver_requests=[item.resolver_requests for item in batch],
         row_number=list(range(len(batch))),
+    )
+
+
+def _put_costs(catalog: Catalog, costs: Sequence[Cost]) -> None:
+    if not costs:
+        return
+    catalog.database.write(
+        "put_costs",
+        hub_id=[cost.hub_id for cost in costs],
+        revision=[cost.revision for cost in costs],
+        resolver_requests=[cost.resolver_requests for cost in costs],
+        cdn_requests=[cost.cdn_requests for cost in costs],
+        received_bytes=[cost.received_bytes for cost in costs],
     )
 
 

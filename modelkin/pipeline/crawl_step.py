@@ -1,10 +1,11 @@
 """Crawl: walk the listing page by page, read what is new or changed, and commit each page with its cursor."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from crawler.crawl import ReadModel, read_models
 from crawler.hub import HubClient
+from crawler.transport import Tally
 from modelkin.config import Config
 from modelkin.pipeline.hub_address import HubAddress, reach
 from modelkin.progress import Progress
@@ -20,7 +21,7 @@ from storage.crawl_records import (
     open_sweep,
     settled,
 )
-from storage.types import ListingPage, ModelRef, Skip
+from storage.types import Cost, ListingPage, ModelRef, Skip
 
 COMMIT_MODELS = 256
 """Models read between two commits inside a page: what a crash costs at the most, beside the requests in flight."""
@@ -37,6 +38,7 @@ class CrawlStep:
         self._config = config
         self._progress = progress
         self._report = report
+        self._costs: dict[str, Cost] = {}
 
     def run(self, address: HubAddress) -> None:
         """Walks the whole listing, or the rest of the walk that was stopped."""
@@ -57,9 +59,22 @@ class CrawlStep:
                 skips = await self._page(client, page, sweep)
                 cursor = page.next_cursor
                 stored = None if cursor is None else cursor.removeprefix(endpoint)
-                commit_page_end(self._catalog, skips, sweep=sweep, next_cursor=stored)
+                commit_page_end(
+                    self._catalog, skips, sweep=sweep, next_cursor=stored, costs=self._spent(s.hub_id for s in skips)
+                )
+                self._costs.clear()
                 if cursor is None:
                     break
+            self._tell_costs(client.spent)
+
+    def _spent(self, hub_ids: Iterable[str]) -> list[Cost]:
+        return [self._costs[hub_id] for hub_id in hub_ids if hub_id in self._costs]
+
+    def _tell_costs(self, spent: Tally) -> None:
+        self._report.api_requests += spent.api_requests
+        self._report.resolver_requests += spent.resolver_requests
+        self._report.cdn_requests += spent.cdn_requests
+        self._report.received_bytes += spent.received_bytes
 
     async def _page(self, client: HubClient, page: ListingPage, sweep: Sweep) -> list[Skip]:
         crawl = self._config.crawl
@@ -74,19 +89,21 @@ class CrawlStep:
     async def _read(self, client: HubClient, fresh: Sequence[ModelRef]) -> list[Skip]:
         skips: list[Skip] = []
         batch: list[ReadModel] = []
-        async for outcome in self._outcomes(client, fresh):
-            if isinstance(outcome, Skip):
-                skips.append(outcome)
-            else:
-                batch.append(outcome)
-            if len(batch) >= COMMIT_MODELS:
-                self._commit(batch)
-                batch = []
-        self._commit(batch)
+        try:
+            async for outcome in self._outcomes(client, fresh):
+                if isinstance(outcome, Skip):
+                    skips.append(outcome)
+                else:
+                    batch.append(outcome)
+                if len(batch) >= COMMIT_MODELS:
+                    self._commit(batch)
+                    batch = []
+        finally:  # a Hub that went down, or Ctrl-C, costs nothing that was read
+            self._commit(batch)
         return skips
 
     async def _outcomes(self, client: HubClient, fresh: Sequence[ModelRef]) -> AsyncIterator[ReadModel | Skip]:
-        async for outcome in read_models(client, fresh, self._config.crawl):
+        async for outcome in read_models(client, fresh, self._config.crawl, costs=self._costs):
             self._progress.advance()
             yield outcome
 
@@ -94,10 +111,10 @@ class CrawlStep:
         if not batch:
             return
         put_layouts(self._catalog, [_layout(read) for read in batch])
-        commit_fingerprints(self._catalog, [read.fingerprint for read in batch], [read.ref for read in batch])
+        costs = self._spent(read.ref.hub_id for read in batch)
+        commit_fingerprints(self._catalog, [read.fingerprint for read in batch], [read.ref for read in batch], costs)
         self._report.fetched += len(batch)
         self._report.fetched_bytes += sum(r.fingerprint.header_bytes + r.fingerprint.sampled_bytes for r in batch)
-        self._report.resolver_requests += sum(read.fingerprint.resolver_requests for read in batch)
 
 
 def _layout(read: ReadModel) -> ModelLayout:

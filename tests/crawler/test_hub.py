@@ -195,7 +195,7 @@ async def test_names_with_spaces_and_foreign_letters_are_found(root, serve, hast
     name = "unet/模型 (1)+%2F#?.safetensors"
     data = (write_model(root, "acme/odd", random_tensors(), name=name) / name).read_bytes()
     async with client_of(serve(), hasty) as client:
-        names = await client.file_names("acme/odd", "main")
+        names = (await client.listing_page(None)).models[0].file_names
         remote = await client.open_file("acme/odd", "main", name)
         assert await remote.read(0, remote.size) == data
     assert set(names) == {name, "config.json"}
