@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -11,6 +12,7 @@ from yarl import URL
 
 from crawler.listing_row import missing_model, parse_listing_row
 from crawler.listing_walk import FIELDS, LISTING_PATH, ListingWalk, page_of
+from crawler.rate_limits import Bucket
 from crawler.refusals import unreadable
 from crawler.remote_file import Location, RemoteFile, content_size, linked_sha256
 from crawler.settings import HubSettings
@@ -89,6 +91,11 @@ class HubClient:
     def spent(self) -> Tally:
         """All requests so far and the bytes that came."""
         return self._transport.spent if self._transport is not None else Tally()
+
+    @property
+    def limits(self) -> Mapping[Bucket, tuple[int, int]]:
+        """Requests in a window and its seconds, by class, as far as the Hub told them."""
+        return self._transport.limits if self._transport is not None else {}
 
     async def open_file(self, repo_id: str, revision: str, path: str, *, tally: Tally | None = None) -> RemoteFile:
         """Locates a file by one resolve request; its bytes are then read where they lie."""

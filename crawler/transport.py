@@ -15,7 +15,7 @@ import aiohttp
 from yarl import URL
 
 from crawler.breaker import MAX_PAUSE_S, Breaker
-from crawler.rate_limits import Bucket, RateGate, bucket_of, retry_after_s
+from crawler.rate_limits import Bucket, RateGate, bucket_of, parse_policy, retry_after_s
 from crawler.settings import HubSettings
 from crawler.shared_limits import ledger_for
 from storage.errors import HubUnavailable
@@ -91,6 +91,7 @@ class Transport:
         self._breakers: dict[URL, Breaker] = {}
         self._tells_limits = False
         self.spent = Tally()
+        self.limits: dict[Bucket, tuple[int, int]] = {}  # requests in a window, its seconds
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
             connector=aiohttp.TCPConnector(limit=settings.connections),
@@ -168,6 +169,8 @@ class Transport:
                 attempt = await self._try(ask, breaker)
             finally:
                 emptied = self._gate.leave(bucket, attempt.reply.headers if attempt.reply else None)
+            policy = parse_policy(attempt.reply.headers.get("RateLimit-Policy")) if attempt.reply else None
+            self.limits |= {bucket: policy} if policy else {}
             refused = attempt.reply is not None and attempt.reply.status in _RATE_LIMITS
             attempt = replace(attempt, waited_s=waited_s, limited=emptied and refused)
         if not attempt.limited:
