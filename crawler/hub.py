@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from functools import partial
 from types import TracebackType
@@ -13,6 +14,7 @@ from yarl import URL
 from crawler.listing_row import missing_model, parse_listing_row
 from crawler.listing_walk import FIELDS, LISTING_PATH, ListingWalk, page_of
 from crawler.rate_limits import Bucket
+from crawler.redirects import Redirects
 from crawler.refusals import unreadable
 from crawler.remote_file import Location, RemoteFile, content_size, linked_sha256
 from crawler.settings import HubSettings
@@ -25,6 +27,7 @@ MAX_REDIRECTS = 5
 _OK = 200
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_DESCRIPTION_BYTES = 16 * 2**20
+_COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 
 
@@ -46,6 +49,7 @@ class HubClient:
         self._url = _endpoint_url(self.endpoint)
         self._token = token
         self._settings = settings
+        self._redirects = Redirects(self._url, settings.file_hosts)
         self._transport: Transport | None = None
         self._walk: ListingWalk | None = None
 
@@ -115,6 +119,7 @@ class HubClient:
         """
         ask = Ask("GET", self._file_url(repo_id, revision, path, route="raw"), limit_bytes + 1)
         reply = await self._follow(ask, path, tally=tally)
+        _check_commit(reply, revision, path)
         if reply.body.startswith(_POINTER):
             ask = Ask("GET", self._file_url(repo_id, revision, path), limit_bytes + 1)
             reply = await self._follow(ask, path, tally=tally)
@@ -132,10 +137,11 @@ class HubClient:
         url = self._file_url(repo_id, revision, path)
         for _ in range(MAX_REDIRECTS + 1):
             reply = await self._ask(Ask("HEAD", url, 0), tally=tally)
+            _check_commit(reply, revision, path)
             moved = reply.status in _REDIRECTS
             if not moved and reply.status != _OK:
                 raise unreadable(reply, path)
-            url = redirect_target(reply, path) if moved else url
+            url = self._redirects.target(reply, path) if moved else url
             size = content_size(reply.headers, "X-Linked-Size" if moved else "Content-Length")
             if size is not None:
                 return Location(url, size, linked_sha256(reply.headers))
@@ -150,7 +156,7 @@ class HubClient:
                 return reply
             if reply.status not in _REDIRECTS:
                 raise unreadable(reply, path)
-            ask = Ask(ask.method, redirect_target(reply, path), ask.limit_bytes)
+            ask = Ask(ask.method, self._redirects.target(reply, path), ask.limit_bytes)
         raise ModelUnreadable("bad_response", f"{quoted(path)}: too many redirects", retry=True)
 
     async def _ask(self, ask: Ask, *, tally: Tally | None = None) -> Reply:
@@ -165,24 +171,11 @@ class HubClient:
             raise ModelUnreadable("unavailable", str(error), retry=True) from error
 
 
-def redirect_target(reply: Reply, path: str) -> URL:
-    """Where a redirect leads, its encoding untouched, because signatures are made over it.
-
-    Raises `ModelUnreadable` when that is no http(s) URL, or would leave https.
-    """
-    location = reply.headers.get("Location", "")
-    try:
-        target = reply.url.join(URL(location, encoded=True))
-    except ValueError:
-        target = URL()
-    schemes = {"https"} if reply.url.scheme == "https" else {"http", "https"}
-    if target.scheme not in schemes or not target.host or not _is_url_text(location):
-        raise ModelUnreadable("bad_response", f"{quoted(path)}: redirected to no http(s) address", retry=True)
-    return target
-
-
-def _is_url_text(text: str) -> bool:
-    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+def _check_commit(reply: Reply, revision: str, path: str) -> None:
+    """Whoever asks for a commit must not get another's files, though a branch or a cache has moved on meanwhile."""
+    told = reply.headers.get("X-Repo-Commit", revision)
+    if _COMMIT.fullmatch(revision) and told != revision:
+        raise ModelUnreadable("changed", f"{quoted(path)} came from commit {quoted(told)}", retry=True)
 
 
 def _endpoint_url(endpoint: str) -> URL:

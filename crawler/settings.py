@@ -23,6 +23,8 @@ class HubSettings:
     """Wait before the first further attempt; it doubles with each, up to 60 s, and is jittered."""
     rate_wait_s: float = 3600.0
     """Longest time one request waits for rate limits in all, before the Hub counts as unavailable."""
+    file_hosts: tuple[str, ...] = ("huggingface.co", "hf.co", "xethub.hf.co")
+    """Hosts, with those below them, that a Hub may redirect to for its files, beside itself."""
     limits_folder: str = ""
     """Where processes of this machine that ask one Hub with one token share its limits; empty: the user's cache."""
     page_models: int = 1000

@@ -14,7 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 import aiohttp
 from yarl import URL
 
+from crawler.addresses import is_private
 from crawler.breaker import MAX_PAUSE_S, Breaker
+from crawler.public_resolver import PublicResolver
 from crawler.rate_limits import Bucket, RateGate, bucket_of, parse_policy, retry_after_s
 from crawler.settings import HubSettings
 from crawler.shared_limits import ledger_for
@@ -29,6 +31,7 @@ _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _FORBIDDEN = 403
 _REFUSALS = frozenset({_FORBIDDEN, 429})
 _WHOLE_REQUEST_FACTOR = 20
+_SLOWEST_BYTES_PER_S = 2**16
 _MAX_HOSTS = 64
 _CANARY_BYTES = 2**16
 _CHUNK_BYTES = 2**16
@@ -94,25 +97,25 @@ class Transport:
         self.limits: dict[Bucket, tuple[int, int]] = {}  # requests in a window, its seconds
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
-            connector=aiohttp.TCPConnector(limit=settings.connections),
+            connector=_connector(endpoint, settings.connections),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept-Encoding": "identity", "User-Agent": f"modelkin/{_version()}"},
             max_field_size=_MAX_HEADER_BYTES,
             requote_redirect_url=False,
-            timeout=aiohttp.ClientTimeout(
-                total=_WHOLE_REQUEST_FACTOR * settings.timeout_s,
-                sock_connect=settings.timeout_s,
-                sock_read=settings.timeout_s,
-            ),
         )
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._session.close()
 
+    @property
+    def keeps_failing(self) -> bool:
+        """Whether the Hub has failed for so many rounds that it may be out of reach."""
+        return self._breaker(self._origin).is_down
+
     async def is_down(self) -> bool:
         """Whether the Hub itself is out of reach: it fails whatever is asked, a listing of one model too."""
-        if not self._breaker(self._origin).is_down:
+        if not self.keeps_failing:
             return False
         canary = Ask("GET", (self._endpoint / "api/models").with_query(limit="1"), _CANARY_BYTES)
         try:
@@ -188,7 +191,7 @@ class Transport:
         began_in = await breaker.enter()
         async with self._slots:
             try:
-                reply = await self._send(ask, with_token=ask.url.origin() == self._origin)
+                reply = await self._send(ask, with_token=self._may_know_token(ask.url))
             except (aiohttp.ClientError, OSError) as error:  # its text may hold the signed URL
                 return _Attempt(problem=f"broke the connection ({type(error).__name__})", began_in=began_in)
         return _Attempt(reply, f"answered {reply.status}", began_in=began_in)
@@ -204,6 +207,19 @@ class Transport:
         refused = reply is not None and reply.status in _REFUSALS
         breaker.failed(attempt.began_in, refused=refused, pause_s=min(told_s or 0.0, self._settings.rate_wait_s))
 
+    def _may_know_token(self, url: URL) -> bool:
+        """Whether a URL is the Hub's own, and no stranger on the way could read along."""
+        return url.origin() == self._origin and (url.scheme == "https" or is_private(url.host))
+
+    def _timeout(self, ask: Ask) -> aiohttp.ClientTimeout:
+        """Silence ends a request, and so does a drip: what is wanted has to come at 64 KiB/s, beside one silence."""
+        silence_s, skipped = (
+            self._settings.timeout_s,
+            min(ask.byte_range[0], MAX_SKIPPED_BYTES) if ask.byte_range else 0,
+        )
+        total_s = min(silence_s + (skipped + ask.limit_bytes) / _SLOWEST_BYTES_PER_S, _WHOLE_REQUEST_FACTOR * silence_s)
+        return aiohttp.ClientTimeout(total=total_s, sock_connect=silence_s, sock_read=silence_s)
+
     def _passes(self, reply: Reply) -> bool:
         """Whether a failure may pass: by its status, or because the edge refused for a Hub that tells limits."""
         edge = reply.status == _FORBIDDEN and self._tells_limits and "RateLimit" not in reply.headers
@@ -215,7 +231,9 @@ class Transport:
             headers["Range"] = f"bytes={ask.byte_range[0]}-{ask.byte_range[1] - 1}"
         if with_token and self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
-        async with self._session.request(ask.method, ask.url, headers=headers, allow_redirects=False) as response:
+        async with self._session.request(
+            ask.method, ask.url, headers=headers, allow_redirects=False, timeout=self._timeout(ask)
+        ) as response:
             skip = ask.byte_range[0] if ask.byte_range is not None and response.status == _OK else 0
             body, received = b"", 0
             if skip <= MAX_SKIPPED_BYTES:
@@ -235,6 +253,11 @@ async def _read(response: aiohttp.ClientResponse, skip: int, limit_bytes: int) -
     if not response.content.at_eof():
         response.close()
     return bytes(kept[:limit_bytes]), received
+
+
+def _connector(endpoint: URL, connections: int) -> aiohttp.TCPConnector:
+    resolver = None if is_private(endpoint.host) else PublicResolver()
+    return aiohttp.TCPConnector(limit=connections, resolver=resolver)
 
 
 def _version() -> str:

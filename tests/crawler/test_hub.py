@@ -5,13 +5,10 @@ from itertools import pairwise
 
 import pytest
 from huggingface_hub import HfApi
-from multidict import CIMultiDict
-from yarl import URL
 
-from crawler.hub import HubClient, find_token, redirect_target
+from crawler.hub import HubClient, find_token
 from crawler.local_hub import LocalHub
 from crawler.settings import HubSettings
-from crawler.transport import Reply
 from storage.errors import HubRefused, HubUnavailable, ModelUnreadable, UsageError
 from tests.support.repositories import random_tensors, tell_hub, write_model
 
@@ -240,27 +237,6 @@ async def test_a_client_is_used_inside_its_block(hasty):
         await client.listing_page(None)
     with pytest.raises(RuntimeError):
         await client.open_file("a/b", "main", "c")
-
-
-def moved(location, base="http://hub.example/a/b"):
-    return Reply(302, CIMultiDict({"Location": location}), b"", URL(base))
-
-
-def test_a_redirect_keeps_its_encoding():
-    signed = "/bucket/x%2Fy?disposition=inline%3B+filename*%3DUTF-8%27%27m.safetensors&Signature=a~b_c%2B"
-    assert redirect_target(moved("https://cdn.example" + signed), "f").raw_path_qs == signed
-    assert str(redirect_target(moved("/api/resolve-cache/x?%2Fa=&e=%22b%22"), "f")).endswith("x?%2Fa=&e=%22b%22")
-
-
-@pytest.mark.parametrize("location", ["", "ftp://x/y", "file:///etc/passwd", "http://[", "http://x/a b", "http://x/é"])
-def test_a_redirect_to_no_address_is_refused(location):
-    with pytest.raises(ModelUnreadable):
-        redirect_target(moved(location), "f")
-
-
-def test_a_redirect_never_leaves_https():
-    with pytest.raises(ModelUnreadable):
-        redirect_target(moved("http://cdn.example/x", "https://hub.example/a"), "f")
 
 
 def test_the_token_is_that_of_the_users_login(monkeypatch):
