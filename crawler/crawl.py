@@ -69,7 +69,7 @@ async def read_model(
     (`non_finite_weights`), or the same number in every sampled tensor (`constant_weights`).
     """
     if ref.disabled:
-        raise ModelUnreadable("disabled", "the Hub has disabled the repository")
+        raise ModelUnreadable("disabled", "the Hub has disabled the repository", retry=True)
     if not ref.file_names:  # a request for each such model would be one for each empty repository
         raise ModelUnreadable("no_files_listed", "the listing tells no files of it", retry=True)
     tally, names = tally or Tally(), ref.file_names

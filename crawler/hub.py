@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -12,7 +13,7 @@ from urllib.parse import quote
 from yarl import URL
 
 from crawler.listing_row import missing_model, parse_listing_row
-from crawler.listing_walk import FIELDS, LISTING_PATH, ListingWalk, page_of
+from crawler.listing_walk import FIELDS, LISTING_PATH, ListingOrder, ListingWalk, page_of
 from crawler.rate_limits import Bucket
 from crawler.redirects import Redirects
 from crawler.refusals import unreadable
@@ -51,13 +52,11 @@ class HubClient:
         self._settings = settings
         self._redirects = Redirects(self._url, settings.file_hosts)
         self._transport: Transport | None = None
-        self._walk: ListingWalk | None = None
+        self._walks: dict[ListingOrder, ListingWalk] = {}
 
     async def __aenter__(self) -> Self:
         self._transport = Transport(self._url, token=self._token, settings=self._settings)
-        self._walk = ListingWalk(
-            self._transport, self.endpoint, page_models=self._settings.page_models, author=self._settings.author
-        )
+        self._walks = {"createdAt": self._walk("createdAt"), "lastModified": self._walk("lastModified")}
         return self
 
     async def __aexit__(
@@ -66,18 +65,29 @@ class HubClient:
         if self._transport is not None:
             await self._transport.close()
 
-    async def listing_page(self, cursor: str | None) -> ListingPage:
-        """The page of the listing at a cursor (None: the first), newest models first.
+    def _walk(self, sort: ListingOrder, *, page_models: int | None = None) -> ListingWalk:
+        if self._transport is None:
+            raise RuntimeError("a HubClient is used inside `async with`")
+        size = page_models or self._settings.page_models
+        return ListingWalk(self._transport, self.endpoint, page_models=size, author=self._settings.author, sort=sort)
+
+    async def newest_change(self) -> datetime | None:
+        """When the model that changed last did so, by the Hub's own clock. Raises `HubUnavailable` or `HubRefused`."""
+        page = await self._walk("lastModified", page_models=1).page(None)
+        return next((model.last_modified for model in page.models), None)
+
+    async def listing_page(self, cursor: str | None, *, sort: ListingOrder = "createdAt") -> ListingPage:
+        """The page of the listing at a cursor (None: the first), newest models first, or those that changed last.
 
         `next_cursor` is the next page's full URL. Where the settings name repositories, the one page there is holds
         them in that order, and as skips those that cannot be had. Raises `HubUnavailable` or `HubRefused`.
         """
-        if self._walk is None:
+        if not self._walks:
             raise RuntimeError("a HubClient is used inside `async with`")
         if self._settings.repositories:
             rows = await asyncio.gather(*[self._named(name) for name in self._settings.repositories])
             return page_of(rows, next_cursor=None)
-        return await self._walk.page(cursor)
+        return await self._walks[sort].page(cursor)
 
     async def _named(self, repo_id: str) -> ModelRef | Skip:
         """A model by one request for its description: what a listing would say of it, or why it is not to be had."""

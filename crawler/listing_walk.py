@@ -1,4 +1,6 @@
-"""The listing of a Hub, page by page in order of creation: the one order that a crawl can walk without gaps.
+"""The listing of a Hub, page by page.
+
+In order of creation it can be walked without gaps; in order of change rows move while one walks, towards the beginning.
 
 The cursor is the whole URL of the next page, as the Hub gives it in `Link`. A Hub that cannot answer all that is asked
 at once, or answers what cannot be read, is asked for less: smaller pages first, then pages without configurations. When
@@ -11,6 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from yarl import URL
 
@@ -38,6 +41,9 @@ _NEXT = re.compile(r'<(?P<url>[^<>]+)>\s*;\s*rel="?next"?', re.ASCII)
 _OK, _BAD_REQUEST = 200, 400
 _EARLY_RETRIES = 1  # before asking for less; the last form gets all retries
 
+ListingOrder = Literal["createdAt", "lastModified"]
+"""Newest first."""
+
 Form = tuple[tuple[str, ...], int]
 """What is asked of a page: the fields of its rows, and how many rows."""
 
@@ -49,10 +55,19 @@ class _Unreadable(Exception):
 class ListingWalk:
     """Reads pages, and remembers where it has been: a cursor that comes again would walk for ever."""
 
-    def __init__(self, transport: Transport, endpoint: str, *, page_models: int, author: str = "") -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        endpoint: str,
+        *,
+        page_models: int,
+        author: str = "",
+        sort: ListingOrder = "createdAt",
+    ) -> None:
         self._transport = transport
         self._endpoint = endpoint
         self._author = author
+        self._sort = sort
         self._forms = _forms(page_models)
         self._form = 0
         self._good_pages = 0
@@ -113,7 +128,7 @@ class ListingWalk:
     def _url(self, cursor: str | None) -> URL:
         """The URL of a page in the present form; a cursor keeps its encoding, which the Hub may have signed."""
         fields, page_models = self._forms[self._form]
-        asked = [f"limit={page_models}", "sort=createdAt", *(f"expand={field}" for field in fields)]
+        asked = [f"limit={page_models}", f"sort={self._sort}", *(f"expand={field}" for field in fields)]
         if self._author:
             asked.append(f"author={self._author}")
         if cursor is not None:

@@ -1,30 +1,21 @@
 """What a crawl commits: sweeps, pages, fingerprints, skips. Every write is idempotent, so a page can come twice."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 
 from storage.catalog import Catalog
+from storage.sweep_records import Sweep, end_sweep, start_sweep, unfinished_sweep
 from storage.types import Cost, Fingerprint, ModelRef, SamplePlan, Skip
 from storage.vectors import collect_files, values_sha256, write_fingerprints
 
 WEIGHT_FILE_ENDINGS = (".safetensors", ".safetensors.index.json", ".gguf")
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """One walk over the whole listing, and the cursor it goes on from (None: from the start)."""
-
-    sweep_id: int
-    next_cursor: str | None
-
-
 def open_sweep(catalog: Catalog) -> Sweep:
-    """The unfinished walk when there is one, so that a stopped crawl goes on; else a new one."""
-    rows = catalog.database.rows("open_sweep") or [(catalog.database.value("start_sweep"), None)]
-    return Sweep(int(rows[0][0]), rows[0][1])
+    """The unfinished walk when there is one, so that a stopped crawl goes on; else a new one over everything."""
+    return unfinished_sweep(catalog) or start_sweep(catalog)
 
 
 def settled(catalog: Catalog, models: Sequence[ModelRef], *, budget_weights: int, plan_version: int) -> set[str]:
@@ -110,14 +101,15 @@ def leave_out(catalog: Catalog, skips: Sequence[Skip]) -> None:
 
 
 def finish_sweep(catalog: Catalog, sweep: Sweep) -> int:
-    """Ends a walk: what it did not see is gone from the Hub. Returns how many models went."""
-    database = catalog.database
+    """Ends a walk: what a full one did not see is gone from the Hub. Returns how many models went."""
+    database, removed = catalog.database, 0
     with database.transaction():
-        database.write("drop_unseen_fingerprints", sweep_id=sweep.sweep_id)
-        removed = len(database.rows("drop_unseen_listed", sweep_id=sweep.sweep_id))
-        database.write("drop_unseen_skips", sweep_id=sweep.sweep_id)
-        database.write("drop_unseen_costs")
-        database.write("finish_sweep", sweep_id=sweep.sweep_id)
+        if sweep.kind == "full":
+            database.write("drop_unseen_fingerprints", sweep_id=sweep.sweep_id)
+            removed = len(database.rows("drop_unseen_listed", sweep_id=sweep.sweep_id))
+            database.write("drop_unseen_skips", sweep_id=sweep.sweep_id)
+            database.write("drop_unseen_costs")
+        end_sweep(catalog, sweep)
     collect_files(catalog.fingerprints, {row[0] for row in database.rows("fingerprint_files")})
     return removed
 

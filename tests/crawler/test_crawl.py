@@ -210,7 +210,7 @@ async def test_what_cannot_be_read_is_recorded_and_the_others_go_on(root, serve,
     assert isinstance(outcomes.pop("acme/good"), ReadModel)
     assert {name: o.reason for name, o in outcomes.items()} == {name: name.partition("/")[2] for name in outcomes}
     assert len(outcomes) == 15
-    assert {o.reason for o in outcomes.values() if o.retry} == {"gated"}
+    assert {o.reason for o in outcomes.values() if o.retry} == {"gated", "disabled"}
     assert all(o.stage == "crawl" and o.detail.isprintable() for o in outcomes.values())
 
 

@@ -220,7 +220,7 @@ async def test_each_refusal_of_the_hub_has_its_reason(root, serve, hasty, case):
             with pytest.raises(ModelUnreadable) as caught:
                 await read(repo_id, revision, path)
             assert caught.value.reason == reason
-            assert caught.value.retry == (reason == "gated")
+            assert caught.value.retry == (reason != "file_missing")
 
 
 @pytest.mark.parametrize(
