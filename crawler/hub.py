@@ -129,7 +129,8 @@ class HubClient:
         """
         ask = Ask("GET", self._file_url(repo_id, revision, path, route="raw"), limit_bytes + 1)
         reply = await self._follow(ask, path, tally=tally)
-        _check_commit(reply, revision, path)
+        if reply.url.origin() == self._url.origin():
+            _check_commit(reply, revision, path)
         if reply.body.startswith(_POINTER):
             ask = Ask("GET", self._file_url(repo_id, revision, path), limit_bytes + 1)
             reply = await self._follow(ask, path, tally=tally)
@@ -147,7 +148,8 @@ class HubClient:
         url = self._file_url(repo_id, revision, path)
         for _ in range(MAX_REDIRECTS + 1):
             reply = await self._ask(Ask("HEAD", url, 0), tally=tally)
-            _check_commit(reply, revision, path)
+            if reply.url.origin() == self._url.origin():
+                _check_commit(reply, revision, path)
             moved = reply.status in _REDIRECTS
             if not moved and reply.status != _OK:
                 raise unreadable(reply, path)
@@ -183,8 +185,12 @@ class HubClient:
 
 def _check_commit(reply: Reply, revision: str, path: str) -> None:
     """Whoever asks for a commit must not get another's files, though a branch or a cache has moved on meanwhile."""
-    told = reply.headers.get("X-Repo-Commit", revision)
-    if _COMMIT.fullmatch(revision) and told != revision:
+    if not _COMMIT.fullmatch(revision) or reply.status not in {_OK, *_REDIRECTS}:
+        return
+    told = reply.headers.get("X-Repo-Commit")
+    if told is None:  # as of a page that someone put in the file's place
+        raise ModelUnreadable("bad_response", f"{quoted(path)} came without its commit", retry=True)
+    if told != revision:
         raise ModelUnreadable("changed", f"{quoted(path)} came from commit {quoted(told)}", retry=True)
 
 
