@@ -50,12 +50,16 @@ async def crawl(folder, faults=None, settings=BRISK):
 
 async def crawl_rest(client, outcomes):
     """Adds the outcomes of models that have none; returns False where the listing said that it was unreadable."""
-    page = await client.listing_page(None)
-    known = {name_of(outcome) for outcome in outcomes}
-    refs = [ref for ref in page.models if ref.repo_id not in known]
-    async for outcome in read_models(client, refs, CrawlSettings(models_at_once=3)):
-        outcomes.append(outcome)
-    return not page.skips
+    cursor, whole = None, True
+    while True:
+        page = await client.listing_page(cursor)
+        known = {name_of(outcome) for outcome in outcomes}
+        refs = [ref for ref in page.models if ref.repo_id not in known]
+        async for outcome in read_models(client, refs, CrawlSettings(models_at_once=3)):
+            outcomes.append(outcome)
+        cursor, whole = page.next_cursor, whole and not page.skips
+        if cursor is None:
+            return whole
 
 
 def name_of(outcome):
