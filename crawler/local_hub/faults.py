@@ -49,7 +49,7 @@ async def broken(request: web.BaseRequest, answer: Answer, fault: Fault, record:
     if fault.kind in {"reset", "garbage"}:
         if request.transport is not None:
             request.transport.write(b"\x00\xff no HTTP\r\n\r\n" if fault.kind == "garbage" else b"")
-            request.transport.close()
+            request.transport.abort()
         return web.Response()
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
     if fault.kind == "short":
@@ -58,7 +58,7 @@ async def broken(request: web.BaseRequest, answer: Answer, fault: Fault, record:
         await response.prepare(request)
         await _body(response, answer, fault, record)
         if fault.kind == "short" and request.transport is not None:
-            request.transport.close()
+            request.transport.abort()
     return response
 
 

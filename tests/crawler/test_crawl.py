@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import crawler.checkpoint
 import crawler.crawl
 from crawler.crawl import ReadModel, read_model, read_models
 from crawler.hub import HubClient
@@ -106,6 +107,13 @@ async def test_sharding_changes_nothing_but_the_requests(root, serve, hasty, ind
     np.testing.assert_array_equal(whole.values, sharded.values)
     assert sharded.weights_sha256 is None
     assert sharded.resolver_requests == (4 if index else 3)
+
+
+async def test_headers_that_are_long_together_are_refused(root, serve, hasty, monkeypatch):
+    items = list(random_tensors(**LARGE).items())
+    write_shards(root, "acme/sharded", [dict(items[:5]), dict(items[5:])])
+    monkeypatch.setattr(crawler.checkpoint, "MAX_HEADERS_BYTES", 800)  # more than each of the two, less than both
+    assert (await crawl(serve(), hasty))["acme/sharded"].reason == "too_large"
 
 
 async def test_adapters_are_read_and_kept_apart(root, serve, hasty):
