@@ -119,8 +119,11 @@ class CrawlStep:
         return [*page.skips, *await self._read(client, fresh)]
 
     async def _read(self, client: HubClient, fresh: Sequence[ModelRef]) -> list[Skip]:
+        """Reads models and commits them batch by batch, one batch in a thread while the next is being read."""
         skips: list[Skip] = []
         batch: list[ReadModel] = []
+        commit: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        commit.set_result(None)
         try:
             async for outcome in self._outcomes(client, fresh):
                 if isinstance(outcome, Skip):
@@ -128,9 +131,11 @@ class CrawlStep:
                 else:
                     batch.append(outcome)
                 if len(batch) >= COMMIT_MODELS:
-                    self._commit(batch)
+                    await commit
+                    commit = asyncio.ensure_future(asyncio.to_thread(self._commit, batch))
                     batch = []
         finally:  # a Hub that went down, or Ctrl-C, costs nothing that was read
+            await commit
             self._commit(batch)
         return skips
 
