@@ -19,7 +19,7 @@ from crawler.redirects import Redirects
 from crawler.refusals import unreadable
 from crawler.remote_file import Location, RemoteFile, content_size, linked_sha256
 from crawler.settings import HubSettings
-from crawler.transport import Ask, Reply, Tally, Transport
+from crawler.transport import Ask, LimitsLast, Reply, Tally, Transport
 from crawler.wording import quoted
 from storage.errors import HubUnavailable, ModelUnreadable, UsageError
 from storage.types import ListingPage, ModelRef, Skip
@@ -178,7 +178,7 @@ class HubClient:
         try:
             return await self._transport.request(ask, tally=tally)
         except HubUnavailable as error:
-            if await self._transport.is_down():
+            if isinstance(error, LimitsLast) or await self._transport.is_down():
                 raise
             raise ModelUnreadable("unavailable", str(error), retry=True) from error
 
@@ -188,9 +188,9 @@ def _check_commit(reply: Reply, revision: str, path: str) -> None:
     if not _COMMIT.fullmatch(revision) or reply.status not in {_OK, *_REDIRECTS}:
         return
     told = reply.headers.get("X-Repo-Commit")
-    if told is None:  # as of a page that someone put in the file's place
-        raise ModelUnreadable("bad_response", f"{quoted(path)} came without its commit", retry=True)
-    if told != revision:
+    if told is None and reply.headers.get("Content-Type", "").startswith("text/html"):
+        raise ModelUnreadable("bad_response", f"a page came in place of {quoted(path)}", retry=True)
+    if told is not None and told != revision:
         raise ModelUnreadable("changed", f"{quoted(path)} came from commit {quoted(told)}", retry=True)
 
 

@@ -32,6 +32,7 @@ _FORBIDDEN = 403
 _REFUSALS = frozenset({_FORBIDDEN, 429})
 _WHOLE_REQUEST_FACTOR = 20
 _SLOWEST_BYTES_PER_S = 2**16
+_LONGEST_TOLD_PAUSE_S = 300.0  # by `Retry-After`, where no limits of the Hub are told: a window of the Hub
 _MAX_HOSTS = 64
 _CANARY_BYTES = 2**16
 _CHUNK_BYTES = 2**16
@@ -70,6 +71,17 @@ class Tally:
     resolver_requests: int = 0
     cdn_requests: int = 0
     received_bytes: int = 0  # of bodies, what was skipped included
+
+    def add(self, bucket: Bucket | None, received_bytes: int) -> None:
+        """Counts one request, in its bucket of the Hub or (None) elsewhere."""
+        self.api_requests += bucket == "api"
+        self.resolver_requests += bucket == "resolvers"
+        self.cdn_requests += bucket is None
+        self.received_bytes += received_bytes
+
+
+class LimitsLast(HubUnavailable):
+    """The Hub's limits last longer than the settings allow to wait: true for every model, and no model's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +145,9 @@ class Transport:
         patience_s, backoff_s = self._settings.rate_wait_s, self._settings.backoff_s
         while True:
             attempt = await self._attempt(ask, patience_s)
-            self._count(ask, attempt, self.spent, *([tally] if tally else []))
+            bucket = bucket_of(ask.url.raw_path) if ask.url.origin() == self._origin else None
+            for counted in (self.spent, tally or Tally()):
+                counted.add(bucket, attempt.reply.received_bytes if attempt.reply else 0)
             patience_s -= attempt.waited_s
             if attempt.reply is not None and not self._passes(attempt.reply):
                 return attempt.reply
@@ -149,15 +163,6 @@ class Transport:
         while len(self._breakers) >= _MAX_HOSTS and origin not in self._breakers:
             self._breakers.pop(next(iter(self._breakers)))
         return self._breakers.setdefault(origin, Breaker(self._settings.backoff_s))
-
-    def _count(self, ask: Ask, attempt: _Attempt, *tallies: Tally) -> None:
-        own = ask.url.origin() == self._origin
-        bucket = bucket_of(ask.url.raw_path) if own else None
-        for tally in tallies:
-            tally.api_requests += bucket == "api"
-            tally.resolver_requests += bucket == "resolvers"
-            tally.cdn_requests += not own
-            tally.received_bytes += attempt.reply.received_bytes if attempt.reply else 0
 
     async def _attempt(self, ask: Ask, patience_s: float) -> _Attempt:
         """One request, within the limits if it goes to the Hub; a host that fails is left alone before and after."""
@@ -185,7 +190,7 @@ class Transport:
         try:
             return await self._gate.enter(bucket, patience_s=patience_s)
         except TimeoutError as error:
-            raise HubUnavailable(f"{self._origin.host} refuses more requests ({error}): try again later") from error
+            raise LimitsLast(f"{self._origin.host} refuses more requests ({error}): try again later") from error
 
     async def _try(self, ask: Ask, breaker: Breaker) -> _Attempt:
         began_in = await breaker.enter()
@@ -205,7 +210,7 @@ class Transport:
             return
         told_s = retry_after_s(reply.headers.get("Retry-After"), time.time()) if reply else None
         refused = reply is not None and reply.status in _REFUSALS
-        breaker.failed(attempt.began_in, refused=refused, pause_s=min(told_s or 0.0, self._settings.rate_wait_s))
+        breaker.failed(attempt.began_in, refused=refused, pause_s=min(told_s or 0.0, _LONGEST_TOLD_PAUSE_S))
 
     def _may_know_token(self, url: URL) -> bool:
         """Whether a URL is the Hub's own, and no stranger on the way could read along."""

@@ -6,9 +6,10 @@ from itertools import pairwise
 import pytest
 from huggingface_hub import HfApi
 
+from crawler.crawl import ReadModel, read_models
 from crawler.hub import HubClient, find_token
 from crawler.local_hub import LocalHub
-from crawler.settings import HubSettings
+from crawler.settings import CrawlSettings, HubSettings
 from storage.errors import HubRefused, HubUnavailable, ModelUnreadable, UsageError
 from tests.support.repositories import random_tensors, tell_hub, write_model
 
@@ -103,6 +104,18 @@ async def test_a_bounded_wait_for_a_rate_limit_ends_in_unavailable(serve):
         with pytest.raises(HubUnavailable, match="rate limit"):
             await client.listing_page(None)
     assert len(hub.request_log) == 1
+
+
+@pytest.mark.usefixtures("seven")
+async def test_limits_that_last_too_long_end_the_crawl_and_cost_no_model(serve):
+    hub = serve(window_s=300, resolver_quota=3)
+    outcomes = []
+    async with client_of(hub, HubSettings(rate_wait_s=1)) as client:
+        models = (await client.listing_page(None)).models
+        with pytest.raises(HubUnavailable, match="rate limit"):
+            async for outcome in read_models(client, models, CrawlSettings(models_at_once=1)):
+                outcomes.append(outcome)  # noqa: PERF401 - what came before the error is kept
+    assert [type(outcome) for outcome in outcomes] == [ReadModel] * 3
 
 
 @pytest.mark.usefixtures("seven")
