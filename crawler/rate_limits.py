@@ -20,6 +20,7 @@ RESERVE_DIVISOR = 100
 """One request in a hundred of a window stays unused: what other clients with this token may have taken unseen."""
 
 _NUMBER = re.compile(r"(?:^|;)\s*(?P<name>[rtqw])\s*=\s*(?P<value>\d{1,9})\b", re.ASCII)
+_NAME = re.compile(r'\s*"([^"]{1,100})"', re.ASCII)
 _SAFETY_S = 1.0  # beyond the end of a window, whose seconds were rounded
 _SAME_WINDOW_S = 3.0  # within which two answers speak of the end of one window
 
@@ -152,7 +153,7 @@ class RateGate:
             return False
         now_s, under_way = time.time(), self._under_way[bucket]
         told = _told(headers, now_s)
-        if told is None:
+        if told is None or (told[0] > 0 and _speaks_of_another(headers, bucket)):
             return False
         self._ledger.change(bucket, lambda window: learn(window, headers, now_s, under_way=under_way))
         return told[0] == 0
@@ -168,6 +169,12 @@ class RateGate:
 
         self._ledger.change(bucket, taken)
         return rest_s
+
+
+def _speaks_of_another(headers: Mapping[str, str], bucket: Bucket) -> bool:
+    """Whether an answer tells the limits of a class that we did not take the request for."""
+    name = _NAME.match(headers.get("RateLimit", ""))
+    return name is not None and name[1] != bucket
 
 
 def _told(headers: Mapping[str, str], now_s: float) -> tuple[int, float] | None:

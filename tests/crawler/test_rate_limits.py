@@ -144,3 +144,14 @@ async def test_gates_over_one_ledger_give_together_what_one_would():
     for gate in gates:
         with pytest.raises(TimeoutError):
             await gate.enter("api", patience_s=50)
+
+
+async def test_limits_of_another_class_hold_nothing_back_unless_they_refuse():
+    gate = RateGate()
+    await gate.enter("resolvers", patience_s=0)
+    assert not gate.leave("resolvers", {"RateLimit": '"pages";r=1;t=100'})
+    for _ in range(3):
+        await gate.enter("resolvers", patience_s=0)
+    assert gate.leave("resolvers", {"RateLimit": '"pages";r=0;t=100'})
+    with pytest.raises(TimeoutError):
+        await gate.enter("resolvers", patience_s=50)
