@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Two workers on two cores: more threads in each would wait for one another.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help demo reproduce benchmark-accuracy benchmark-arborescence benchmark-engine test test-all check format lint types imports dependencies coverage clean
+.PHONY: help demo reproduce benchmark-accuracy benchmark-arborescence benchmark-engine benchmark-crawl test test-all check format lint types imports dependencies coverage clean
 
 help:
 	@echo "make demo      train small models, serve them as a Hub, recover their trees, show the truth beside them"
@@ -19,6 +19,7 @@ help:
 	@echo "make benchmark-accuracy  figures of recovery on held-out models, the paper's method beside them (first time: an hour)"
 	@echo "make benchmark-arborescence  time of the minimum arborescence beside other implementations"
 	@echo "make benchmark-engine  time and memory of gathering evidence, against yardsticks of the same run (minutes)"
+	@echo "make benchmark-crawl  throughput, requests, bytes and memory of the crawl, against a bare loop of the same run (minutes)"
 
 $(READY): pyproject.toml constraints/ci.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "modelkin needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
@@ -40,6 +41,9 @@ benchmark-accuracy: $(READY)
 
 benchmark-engine: $(READY)
 	$(BIN)/python -m scripts.benchmarks.engine
+
+benchmark-crawl: $(READY)
+	$(BIN)/python -m scripts.benchmarks.crawl
 
 test: $(READY)
 	$(PYTEST) -n 2 -m "not slow and not cuda"

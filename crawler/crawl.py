@@ -18,7 +18,7 @@ from crawler.settings import CrawlSettings
 from crawler.transport import Tally
 from crawler.wording import quoted
 from storage.errors import HubError, ModelUnreadable
-from storage.types import Architecture, ByteRange, Fingerprint, ModelRef, SamplePlan, Skip, WeightArray
+from storage.types import Architecture, ByteRange, Cost, Fingerprint, ModelRef, SamplePlan, Skip, WeightArray
 
 CONFIG_FILE = "config.json"
 ADAPTER_CONFIG_FILE = "adapter_config.json"
@@ -36,10 +36,11 @@ class ReadModel:
 
 
 async def read_models(
-    client: HubClient, refs: Iterable[ModelRef], settings: CrawlSettings
+    client: HubClient, refs: Iterable[ModelRef], settings: CrawlSettings, *, costs: dict[str, Cost] | None = None
 ) -> AsyncIterator[ReadModel | Skip]:
     """Every model's outcome, in the order of completion, at most `settings.models_at_once` under way at a time.
 
+    Before a model's outcome comes, `costs` receives by its hub id what it cost.
     Whatever is wrong with one model makes it a `Skip`; a `HubError` ends the walk, because it would meet all of them.
     """
     waiting = iter(refs)
@@ -47,7 +48,7 @@ async def read_models(
     try:
         while True:
             while len(running) < settings.models_at_once and (ref := next(waiting, None)) is not None:
-                running.add(asyncio.create_task(_outcome(client, ref, settings)))
+                running.add(asyncio.create_task(_outcome(client, ref, settings, costs=costs)))
             if not running:
                 return
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -59,16 +60,19 @@ async def read_models(
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def read_model(client: HubClient, ref: ModelRef, settings: CrawlSettings) -> ReadModel:
+async def read_model(
+    client: HubClient, ref: ModelRef, settings: CrawlSettings, *, tally: Tally | None = None
+) -> ReadModel:
     """Samples one model: its header, then the ranges of its plan.
 
     Raises `ModelUnreadable`, among others for weights that cannot be what training made: NaN or infinite
     (`non_finite_weights`), or the same number in every sampled tensor (`constant_weights`).
     """
     if ref.disabled:
-        raise ModelUnreadable("disabled", "the Hub has disabled the repository")
-    tally = Tally()
-    names = ref.file_names or await client.file_names(ref.repo_id, ref.revision)
+        raise ModelUnreadable("disabled", "the Hub has disabled the repository", retry=True)
+    if not ref.file_names:  # a request for each such model would be one for each empty repository
+        raise ModelUnreadable("no_files_listed", "the listing tells no files of it", retry=True)
+    tally, names = tally or Tally(), ref.file_names
     checkpoint = await open_checkpoint(client, ref.repo_id, ref.revision, file_names=names, tally=tally)
     plan = await asyncio.to_thread(
         make_plan, checkpoint.architecture, budget_weights=settings.budget_weights, version=settings.plan_version
@@ -91,9 +95,12 @@ async def read_model(client: HubClient, ref: ModelRef, settings: CrawlSettings) 
     return ReadModel(described, fingerprint, checkpoint.architecture, checkpoint.adapter)
 
 
-async def _outcome(client: HubClient, ref: ModelRef, settings: CrawlSettings) -> ReadModel | Skip:
+async def _outcome(
+    client: HubClient, ref: ModelRef, settings: CrawlSettings, *, costs: dict[str, Cost] | None
+) -> ReadModel | Skip:
+    tally = Tally()
     try:
-        return await read_model(client, ref, settings)
+        return await read_model(client, ref, settings, tally=tally)
     except HubError:
         raise
     except ModelUnreadable as error:
@@ -101,6 +108,13 @@ async def _outcome(client: HubClient, ref: ModelRef, settings: CrawlSettings) ->
     except Exception as error:  # noqa: BLE001 - one odd model among millions must not end the crawl; it is recorded
         unexpected = ModelUnreadable("unexpected_error", f"{type(error).__name__}: {quoted(error)}", retry=True)
         return _skip(ref, unexpected)
+    finally:
+        if costs is not None:
+            costs[ref.hub_id] = _cost(ref, tally)
+
+
+def _cost(ref: ModelRef, tally: Tally) -> Cost:
+    return Cost(ref.hub_id, ref.revision, tally.resolver_requests, tally.cdn_requests, tally.received_bytes)
 
 
 def _skip(ref: ModelRef, error: ModelUnreadable) -> Skip:

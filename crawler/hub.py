@@ -2,6 +2,10 @@
 
 import asyncio
 import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -9,12 +13,13 @@ from urllib.parse import quote
 from yarl import URL
 
 from crawler.listing_row import missing_model, parse_listing_row
-from crawler.listing_walk import FIELDS, LISTING_PATH, ListingWalk, page_of
+from crawler.listing_walk import FIELDS, LISTING_PATH, ListingOrder, ListingWalk, page_of
+from crawler.rate_limits import Bucket
+from crawler.redirects import Redirects
 from crawler.refusals import unreadable
 from crawler.remote_file import Location, RemoteFile, content_size, linked_sha256
 from crawler.settings import HubSettings
-from crawler.shards import is_plain_path
-from crawler.transport import Ask, Reply, Tally, Transport
+from crawler.transport import Ask, LimitsLast, Reply, Tally, Transport
 from crawler.wording import quoted
 from storage.errors import HubUnavailable, ModelUnreadable, UsageError
 from storage.types import ListingPage, ModelRef, Skip
@@ -22,7 +27,9 @@ from storage.types import ListingPage, ModelRef, Skip
 MAX_REDIRECTS = 5
 _OK = 200
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MAX_TREE_BYTES = 16 * 2**20
+_MAX_DESCRIPTION_BYTES = 16 * 2**20
+_COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
+_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 
 
 def find_token() -> str | None:
@@ -43,14 +50,13 @@ class HubClient:
         self._url = _endpoint_url(self.endpoint)
         self._token = token
         self._settings = settings
+        self._redirects = Redirects(self._url, settings.file_hosts)
         self._transport: Transport | None = None
-        self._walk: ListingWalk | None = None
+        self._walks: dict[ListingOrder, ListingWalk] = {}
 
     async def __aenter__(self) -> Self:
         self._transport = Transport(self._url, token=self._token, settings=self._settings)
-        self._walk = ListingWalk(
-            self._transport, self.endpoint, page_models=self._settings.page_models, author=self._settings.author
-        )
+        self._walks = {"createdAt": self._walk("createdAt"), "lastModified": self._walk("lastModified")}
         return self
 
     async def __aexit__(
@@ -59,44 +65,51 @@ class HubClient:
         if self._transport is not None:
             await self._transport.close()
 
-    async def listing_page(self, cursor: str | None) -> ListingPage:
-        """The page of the listing at a cursor (None: the first), newest models first.
+    def _walk(self, sort: ListingOrder, *, page_models: int | None = None) -> ListingWalk:
+        if self._transport is None:
+            raise RuntimeError("a HubClient is used inside `async with`")
+        size = page_models or self._settings.page_models
+        return ListingWalk(self._transport, self.endpoint, page_models=size, author=self._settings.author, sort=sort)
+
+    async def newest_change(self) -> datetime | None:
+        """When the model that changed last did so, by the Hub's own clock. Raises `HubUnavailable` or `HubRefused`."""
+        page = await self._walk("lastModified", page_models=1).page(None)
+        return next((model.last_modified for model in page.models), None)
+
+    async def listing_page(self, cursor: str | None, *, sort: ListingOrder = "createdAt") -> ListingPage:
+        """The page of the listing at a cursor (None: the first), newest models first, or those that changed last.
 
         `next_cursor` is the next page's full URL. Where the settings name repositories, the one page there is holds
         them in that order, and as skips those that cannot be had. Raises `HubUnavailable` or `HubRefused`.
         """
-        if self._walk is None:
+        if not self._walks:
             raise RuntimeError("a HubClient is used inside `async with`")
         if self._settings.repositories:
             rows = await asyncio.gather(*[self._named(name) for name in self._settings.repositories])
             return page_of(rows, next_cursor=None)
-        return await self._walk.page(cursor)
+        return await self._walks[sort].page(cursor)
 
     async def _named(self, repo_id: str) -> ModelRef | Skip:
         """A model by one request for its description: what a listing would say of it, or why it is not to be had."""
         asked = "&".join(f"expand={field}" for field in FIELDS)
         url = URL(f"{self.endpoint}{LISTING_PATH}/{quote(repo_id)}?{asked}", encoded=True)
         try:
-            reply = await self._follow(Ask("GET", url, _MAX_TREE_BYTES), repo_id)
+            reply = await self._follow(Ask("GET", url, _MAX_DESCRIPTION_BYTES), repo_id)
             return parse_listing_row(await asyncio.to_thread(json.loads, reply.body.decode("utf-8")))
         except ModelUnreadable as error:
             return missing_model(repo_id, error)
         except (ValueError, RecursionError):
             return missing_model(repo_id, ModelUnreadable("bad_response", "its description is no JSON", retry=True))
 
-    async def file_names(self, repo_id: str, revision: str) -> tuple[str, ...]:
-        """The repository's files from its tree (the first 1000 entries), where the listing did not tell them."""
-        url = URL(
-            f"{self.endpoint}/api/models/{quote(repo_id)}/tree/{quote(revision, safe='')}?recursive=true", encoded=True
-        )
-        reply = await self._follow(Ask("GET", url, _MAX_TREE_BYTES), repo_id)
-        try:
-            rows = await asyncio.to_thread(json.loads, reply.body.decode("utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ModelUnreadable("bad_response", f"{quoted(repo_id)}: its tree is no JSON", retry=True) from error
-        entries = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-        paths = [row.get("path") for row in entries if row.get("type") == "file"]
-        return tuple(path for path in paths if isinstance(path, str) and is_plain_path(path))
+    @property
+    def spent(self) -> Tally:
+        """All requests so far and the bytes that came."""
+        return self._transport.spent if self._transport is not None else Tally()
+
+    @property
+    def limits(self) -> Mapping[Bucket, tuple[int, int]]:
+        """Requests in a window and its seconds, by class, as far as the Hub told them."""
+        return self._transport.limits if self._transport is not None else {}
 
     async def open_file(self, repo_id: str, revision: str, path: str, *, tally: Tally | None = None) -> RemoteFile:
         """Locates a file by one resolve request; its bytes are then read where they lie."""
@@ -104,32 +117,43 @@ class HubClient:
         async def locate() -> Location:
             return await self._locate(repo_id, revision, path, tally=tally)
 
-        return RemoteFile(path, await locate(), request=self._ask, locate=locate)
+        return RemoteFile(path, await locate(), request=partial(self._ask, tally=tally), locate=locate)
 
     async def read_small(
         self, repo_id: str, revision: str, path: str, *, limit_bytes: int, tally: Tally | None = None
     ) -> bytes:
-        """A whole file of at most `limit_bytes`, such as config.json. Raises `ModelUnreadable("too_large")` beyond."""
-        ask = Ask("GET", self._resolve_url(repo_id, revision, path), limit_bytes + 1)
+        """A whole file of at most `limit_bytes`, such as config.json. Raises `ModelUnreadable("too_large")` beyond.
+
+        The raw route answers at once what the resolver would redirect, each time at the cost of one request more; it
+        shows a pointer in place of the few such files that are in LFS.
+        """
+        ask = Ask("GET", self._file_url(repo_id, revision, path, route="raw"), limit_bytes + 1)
         reply = await self._follow(ask, path, tally=tally)
+        if reply.url.origin() == self._url.origin():
+            _check_commit(reply, revision, path)
+        if reply.body.startswith(_POINTER):
+            ask = Ask("GET", self._file_url(repo_id, revision, path), limit_bytes + 1)
+            reply = await self._follow(ask, path, tally=tally)
         if len(reply.body) > limit_bytes:
             raise ModelUnreadable("too_large", f"{quoted(path)} has more than {limit_bytes} bytes")
         if reply.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise ModelUnreadable("bad_response", f"{quoted(path)} came compressed, unasked", retry=True)
         return reply.body
 
-    def _resolve_url(self, repo_id: str, revision: str, path: str) -> URL:
-        return URL(f"{self.endpoint}/{quote(repo_id)}/resolve/{quote(revision, safe='')}/{quote(path)}", encoded=True)
+    def _file_url(self, repo_id: str, revision: str, path: str, *, route: str = "resolve") -> URL:
+        return URL(f"{self.endpoint}/{quote(repo_id)}/{route}/{quote(revision, safe='')}/{quote(path)}", encoded=True)
 
     async def _locate(self, repo_id: str, revision: str, path: str, *, tally: Tally | None) -> Location:
         """Asks where a file lies, and stops at the first answer that tells its size; the rest is the CDN's business."""
-        url = self._resolve_url(repo_id, revision, path)
+        url = self._file_url(repo_id, revision, path)
         for _ in range(MAX_REDIRECTS + 1):
             reply = await self._ask(Ask("HEAD", url, 0), tally=tally)
+            if reply.url.origin() == self._url.origin():
+                _check_commit(reply, revision, path)
             moved = reply.status in _REDIRECTS
             if not moved and reply.status != _OK:
                 raise unreadable(reply, path)
-            url = redirect_target(reply, path) if moved else url
+            url = self._redirects.target(reply, path) if moved else url
             size = content_size(reply.headers, "X-Linked-Size" if moved else "Content-Length")
             if size is not None:
                 return Location(url, size, linked_sha256(reply.headers))
@@ -144,7 +168,7 @@ class HubClient:
                 return reply
             if reply.status not in _REDIRECTS:
                 raise unreadable(reply, path)
-            ask = Ask(ask.method, redirect_target(reply, path), ask.limit_bytes)
+            ask = Ask(ask.method, self._redirects.target(reply, path), ask.limit_bytes)
         raise ModelUnreadable("bad_response", f"{quoted(path)}: too many redirects", retry=True)
 
     async def _ask(self, ask: Ask, *, tally: Tally | None = None) -> Reply:
@@ -154,29 +178,20 @@ class HubClient:
         try:
             return await self._transport.request(ask, tally=tally)
         except HubUnavailable as error:
-            if self._transport.is_down:
+            if isinstance(error, LimitsLast) or await self._transport.is_down():
                 raise
             raise ModelUnreadable("unavailable", str(error), retry=True) from error
 
 
-def redirect_target(reply: Reply, path: str) -> URL:
-    """Where a redirect leads, its encoding untouched, because signatures are made over it.
-
-    Raises `ModelUnreadable` when that is no http(s) URL, or would leave https.
-    """
-    location = reply.headers.get("Location", "")
-    try:
-        target = reply.url.join(URL(location, encoded=True))
-    except ValueError:
-        target = URL()
-    schemes = {"https"} if reply.url.scheme == "https" else {"http", "https"}
-    if target.scheme not in schemes or not target.host or not _is_url_text(location):
-        raise ModelUnreadable("bad_response", f"{quoted(path)}: redirected to no http(s) address", retry=True)
-    return target
-
-
-def _is_url_text(text: str) -> bool:
-    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+def _check_commit(reply: Reply, revision: str, path: str) -> None:
+    """Whoever asks for a commit must not get another's files, though a branch or a cache has moved on meanwhile."""
+    if not _COMMIT.fullmatch(revision) or reply.status not in {_OK, *_REDIRECTS}:
+        return
+    told = reply.headers.get("X-Repo-Commit")
+    if told is None and reply.headers.get("Content-Type", "").startswith("text/html"):
+        raise ModelUnreadable("bad_response", f"a page came in place of {quoted(path)}", retry=True)
+    if told is not None and told != revision:
+        raise ModelUnreadable("changed", f"{quoted(path)} came from commit {quoted(told)}", retry=True)
 
 
 def _endpoint_url(endpoint: str) -> URL:

@@ -16,6 +16,7 @@ _BY_CODE = {
 def unreadable(reply: Reply, path: str) -> ModelUnreadable:
     """The error to raise for one model; the answer's own words are shown escaped, its URL and token never.
 
+    Only a file that a commit lacks will be lacking for ever; owners and the Hub may change all else without a commit.
     Without a token the Hub answers 401 both for what is missing and for what is private. Raises `HubRefused` when it
     was the token that was refused, because then no model can be read.
     """
@@ -25,11 +26,12 @@ def unreadable(reply: Reply, path: str) -> ModelUnreadable:
         raise HubRefused("the Hub refuses the token: log in again with `hf auth login`, or unset HF_TOKEN")
     if code in _BY_CODE:
         reason, why = _BY_CODE[code]
-        return ModelUnreadable(reason, f"{quoted(path)}: {why}", retry=code == "GatedRepo")
+        return ModelUnreadable(reason, f"{quoted(path)}: {why}", retry=code != "EntryNotFound")
     if reply.status == _FORBIDDEN and "disabled" in message.lower():
-        return ModelUnreadable("disabled", f"{quoted(path)}: the Hub has disabled the repository")
+        return ModelUnreadable("disabled", f"{quoted(path)}: the Hub has disabled the repository", retry=True)
     if reply.status in {_UNAUTHORISED, _NOT_FOUND, _GONE}:
-        return ModelUnreadable("not_found", f"{quoted(path)}: the repository is missing or private")
+        return ModelUnreadable("not_found", f"{quoted(path)}: the repository is missing or private", retry=True)
     if reply.status in {_FORBIDDEN, _LEGAL}:
-        return ModelUnreadable("forbidden", f"{quoted(path)}: {quoted(message or 'access is forbidden')}")
+        why = quoted(message or "access is forbidden")
+        return ModelUnreadable("forbidden", f"{quoted(path)}: {why}", retry=True)
     return ModelUnreadable("bad_response", f"{quoted(path)}: unexpected status {reply.status}", retry=True)

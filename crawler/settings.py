@@ -23,6 +23,10 @@ class HubSettings:
     """Wait before the first further attempt; it doubles with each, up to 60 s, and is jittered."""
     rate_wait_s: float = 3600.0
     """Longest time one request waits for rate limits in all, before the Hub counts as unavailable."""
+    file_hosts: tuple[str, ...] = ("huggingface.co", "hf.co", "xethub.hf.co")
+    """Hosts, with those below them, that a Hub may redirect to for its files, beside itself."""
+    limits_folder: str = ""
+    """Where processes of this machine that ask one Hub with one token share its limits; empty: the user's cache."""
     page_models: int = 1000
     """Models on a page of the listing; the Hub gives at most 1000."""
     author: str = ""
@@ -50,6 +54,12 @@ class CrawlSettings:
     """Rises when sampling changes, so that vectors of different plans never meet."""
     models_at_once: int = 16
     """Models being read at the same time."""
+    full_sweep_h: float = 168.0
+    """Hours after which the whole listing is walked again, which alone shows what is gone, renamed or gated."""
+    full_below_models: int = 20_000
+    """A listing of fewer models is always walked whole: that takes no more than a few pages."""
+    overlap_s: float = 3600.0
+    """How far a walk over changes goes back beyond the beginning of the last one."""
 
     def __post_init__(self) -> None:
         _at_least(
@@ -58,6 +68,7 @@ class CrawlSettings:
             plan_version=self.plan_version,
             models_at_once=self.models_at_once,
         )
+        _at_least(0, full_sweep_h=self.full_sweep_h, full_below_models=self.full_below_models, overlap_s=self.overlap_s)
 
 
 def is_repo_id(value: object) -> bool:

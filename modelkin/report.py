@@ -14,7 +14,10 @@ class RunReport:
     removed: int = 0
     skipped_now: int = 0
     fetched_bytes: int = 0
+    api_requests: int = 0
     resolver_requests: int = 0
+    cdn_requests: int = 0
+    received_bytes: int = 0
     architectures_indexed: int = 0
     links: int = 0
     clusters_recovered: int = 0

@@ -1,30 +1,21 @@
 """What a crawl commits: sweeps, pages, fingerprints, skips. Every write is idempotent, so a page can come twice."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 
 from storage.catalog import Catalog
-from storage.types import Fingerprint, ModelRef, SamplePlan, Skip
+from storage.sweep_records import Sweep, end_sweep, start_sweep, unfinished_sweep
+from storage.types import Cost, Fingerprint, ModelRef, SamplePlan, Skip
 from storage.vectors import collect_files, values_sha256, write_fingerprints
 
 WEIGHT_FILE_ENDINGS = (".safetensors", ".safetensors.index.json", ".gguf")
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """One walk over the whole listing, and the cursor it goes on from (None: from the start)."""
-
-    sweep_id: int
-    next_cursor: str | None
-
-
 def open_sweep(catalog: Catalog) -> Sweep:
-    """The unfinished walk when there is one, so that a stopped crawl goes on; else a new one."""
-    rows = catalog.database.rows("open_sweep") or [(catalog.database.value("start_sweep"), None)]
-    return Sweep(int(rows[0][0]), rows[0][1])
+    """The unfinished walk when there is one, so that a stopped crawl goes on; else a new one over everything."""
+    return unfinished_sweep(catalog) or start_sweep(catalog)
 
 
 def settled(catalog: Catalog, models: Sequence[ModelRef], *, budget_weights: int, plan_version: int) -> set[str]:
@@ -39,7 +30,9 @@ def settled(catalog: Catalog, models: Sequence[ModelRef], *, budget_weights: int
     return {model.hub_id for model in models if (model.hub_id, model.revision) in done}
 
 
-def commit_fingerprints(catalog: Catalog, fingerprints: Sequence[Fingerprint], refs: Sequence[ModelRef]) -> None:
+def commit_fingerprints(
+    catalog: Catalog, fingerprints: Sequence[Fingerprint], refs: Sequence[ModelRef], costs: Sequence[Cost] = ()
+) -> None:
     """Stores a batch of read models: their values as files, then all their rows in one transaction."""
     database = catalog.database
     by_plan: dict[str, list[Fingerprint]] = {}
@@ -60,6 +53,7 @@ def commit_fingerprints(catalog: Catalog, fingerprints: Sequence[Fingerprint], r
             model_type=[ref.model_type for ref in refs],
             model_class=[ref.model_class for ref in refs],
         )
+        _put_costs(catalog, costs)
 
 
 def commit_listing(catalog: Catalog, models: Sequence[ModelRef], *, sweep_id: int) -> None:
@@ -71,10 +65,13 @@ def commit_listing(catalog: Catalog, models: Sequence[ModelRef], *, sweep_id: in
         catalog.database.write("see_skips", sweep_id=sweep_id)
 
 
-def commit_page_end(catalog: Catalog, skips: Iterable[Skip], *, sweep: Sweep, next_cursor: str | None) -> None:
-    """Ends a page: who was left out, and where the walk goes on, in one transaction."""
+def commit_page_end(
+    catalog: Catalog, skips: Iterable[Skip], *, sweep: Sweep, next_cursor: str | None, costs: Sequence[Cost] = ()
+) -> None:
+    """Ends a page: who was left out and at what cost, and where the walk goes on, in one transaction."""
     with catalog.database.transaction():
         put_skips(catalog, list(skips), sweep_id=sweep.sweep_id)
+        _put_costs(catalog, costs)
         catalog.database.write("move_sweep", sweep_id=sweep.sweep_id, next_cursor=next_cursor)
 
 
@@ -104,13 +101,15 @@ def leave_out(catalog: Catalog, skips: Sequence[Skip]) -> None:
 
 
 def finish_sweep(catalog: Catalog, sweep: Sweep) -> int:
-    """Ends a walk: what it did not see is gone from the Hub. Returns how many models went."""
-    database = catalog.database
+    """Ends a walk: what a full one did not see is gone from the Hub. Returns how many models went."""
+    database, removed = catalog.database, 0
     with database.transaction():
-        database.write("drop_unseen_fingerprints", sweep_id=sweep.sweep_id)
-        removed = len(database.rows("drop_unseen_listed", sweep_id=sweep.sweep_id))
-        database.write("drop_unseen_skips", sweep_id=sweep.sweep_id)
-        database.write("finish_sweep", sweep_id=sweep.sweep_id)
+        if sweep.kind == "full":
+            database.write("drop_unseen_fingerprints", sweep_id=sweep.sweep_id)
+            removed = len(database.rows("drop_unseen_listed", sweep_id=sweep.sweep_id))
+            database.write("drop_unseen_skips", sweep_id=sweep.sweep_id)
+            database.write("drop_unseen_costs")
+        end_sweep(catalog, sweep)
     collect_files(catalog.fingerprints, {row[0] for row in database.rows("fingerprint_files")})
     return removed
 
@@ -145,6 +144,19 @@ def _put_fingerprints(catalog: Catalog, batch: Sequence[Fingerprint], *, file_na
         sampled_bytes=[item.sampled_bytes for item in batch],
         resolver_requests=[item.resolver_requests for item in batch],
         row_number=list(range(len(batch))),
+    )
+
+
+def _put_costs(catalog: Catalog, costs: Sequence[Cost]) -> None:
+    if not costs:
+        return
+    catalog.database.write(
+        "put_costs",
+        hub_id=[cost.hub_id for cost in costs],
+        revision=[cost.revision for cost in costs],
+        resolver_requests=[cost.resolver_requests for cost in costs],
+        cdn_requests=[cost.cdn_requests for cost in costs],
+        received_bytes=[cost.received_bytes for cost in costs],
     )
 
 

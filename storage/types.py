@@ -222,6 +222,17 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What an attempt to read one model cost, whether it was read or left out."""
+
+    hub_id: str
+    revision: str
+    resolver_requests: int
+    cdn_requests: int
+    received_bytes: int  # bodies of all answers, repeated and useless ones included
+
+
+@dataclass(frozen=True, slots=True)
 class Skip:
     """A model that was left out: at which stage and why. `retry`: whether the same revision may succeed later."""
 

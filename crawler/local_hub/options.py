@@ -1,6 +1,6 @@
 """How a local Hub behaves, and what it remembers of the requests it served."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,7 +17,8 @@ class HubOptions:
 
     `tokens` maps each valid token to the gated and private repositories it was granted. Quotas are requests per
     `window_s` and per token or address; None is the most generous plan's. `listing_config` says whether the listing
-    knows `expand=config`, which the Hub sometimes refuses in bulk. `port` 0 is any free one.
+    knows `expand=config`, which the Hub sometimes refuses in bulk. `port` 0 is any free one. `faults` says of each
+    request, before it is answered, what is to go wrong with the answer.
     """
 
     page_cap: int = 1000
@@ -29,6 +30,26 @@ class HubOptions:
     port: int = 0
     tokens: Mapping[str, frozenset[str]] = field(default_factory=dict)
     listing_config: bool = True
+    faults: "Callable[[LoggedRequest], Fault | None] | None" = None
+
+
+FaultKind = Literal[
+    "bomb", "drip", "endless", "garbage", "page", "redirect", "reset", "shifted", "short", "status", "whole"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong with one answer.
+
+    bomb: a small body that unpacks to a large one; drip: byte by byte; endless; garbage: no HTTP; page: HTML with 200;
+    redirect: to `location`; reset: no answer; shifted: another range than the one sent; short: half of it; status:
+    `status` and no limits told; whole: the range ignored.
+    """
+
+    kind: FaultKind
+    status: int = 503
+    location: str = ""
 
 
 @dataclass(slots=True)

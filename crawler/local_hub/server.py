@@ -22,6 +22,7 @@ from aiohttp import ClientConnectionResetError, web
 from crawler.local_hub.answers import Answer, FileSlice
 from crawler.local_hub.cdn import cdn_answer
 from crawler.local_hub.clock import Clock
+from crawler.local_hub.faults import asked_wrongly, broken, spoiled
 from crawler.local_hub.options import HubOptions, LoggedRequest
 from crawler.local_hub.requests import Asked
 from crawler.local_hub.service import HubService
@@ -113,8 +114,12 @@ class LocalHub:
             self._log.append(record)
             if self._options.latency_s:
                 await asyncio.sleep(self._options.latency_s)
-            given = await asyncio.to_thread(answer, await _asked(request))
-            return await _send(request, given, record)
+            fault = self._options.faults(record) if self._options.faults else None
+            given = await asyncio.to_thread(answer, asked_wrongly(await _asked(request), fault))
+            if fault is None:
+                return await _send(request, given, record)
+            wrong = spoiled(given, fault)
+            return await (broken(request, given, fault, record) if wrong is None else _send(request, wrong, record))
 
         runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=_SHUTDOWN_S)
         await runner.setup()

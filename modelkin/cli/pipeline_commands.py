@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -22,7 +22,10 @@ from modelkin.json_text import json_text
 from modelkin.progress import Progress
 from modelkin.report import RunReport
 
-Work = Callable[[Config, Progress], RunReport]
+if TYPE_CHECKING:
+    from crawler.forecast import Forecast
+
+T = TypeVar("T")
 
 
 def refresh(
@@ -40,7 +43,7 @@ def refresh(
     """
     from modelkin import pipeline  # noqa: PLC0415 - help must not wait for duckdb and torch
 
-    report = _run(config, lambda settings, watch: pipeline.refresh(hub, index, config=settings, progress=watch))
+    report = _watched(config, lambda settings, watch: pipeline.refresh(hub, index, config=settings, progress=watch))
     _tell(report, as_json=as_json, may_skip=True)
 
 
@@ -49,6 +52,7 @@ def crawl(
     index: IndexOption = DEFAULT_INDEX,
     config: ConfigOption = None,
     *,
+    plan: Annotated[bool, typer.Option("--plan", help="Tell what it would ask for, and read no weights.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Sample the weights of what is new or changed.
@@ -57,7 +61,11 @@ def crawl(
     """
     from modelkin import pipeline  # noqa: PLC0415 - as above
 
-    report = _run(config, lambda settings, watch: pipeline.crawl(hub, index, config=settings, progress=watch))
+    if plan:
+        found = _watched(config, lambda settings, watch: pipeline.plan(hub, index, config=settings, progress=watch))
+        _tell_plan(found, as_json=as_json)
+        return
+    report = _watched(config, lambda settings, watch: pipeline.crawl(hub, index, config=settings, progress=watch))
     _tell(report, as_json=as_json, may_skip=True)
 
 
@@ -70,7 +78,7 @@ def index_models(
     """Find which sampled models are kin."""
     from modelkin import pipeline  # noqa: PLC0415 - as above
 
-    report = _run(config, lambda settings, watch: pipeline.index(index, config=settings, progress=watch))
+    report = _watched(config, lambda settings, watch: pipeline.index(index, config=settings, progress=watch))
     _tell(report, as_json=as_json, may_skip=False)
 
 
@@ -86,7 +94,7 @@ def recover(
     """
     from modelkin import pipeline  # noqa: PLC0415 - as above
 
-    report = _run(config, lambda settings, watch: pipeline.recover(index, config=settings, progress=watch))
+    report = _watched(config, lambda settings, watch: pipeline.recover(index, config=settings, progress=watch))
     _tell(report, as_json=as_json, may_skip=False)
 
 
@@ -127,7 +135,7 @@ def hub(
         threading.Event().wait()
 
 
-def _run(config: Path | None, work: Work) -> RunReport:
+def _watched(config: Path | None, work: Callable[[Config, Progress], T]) -> T:
     from modelkin.cli.progress import shown_progress  # noqa: PLC0415 - as above
 
     settings = load_config(config)
@@ -144,6 +152,27 @@ def _tell(report: RunReport, *, as_json: bool, may_skip: bool) -> None:
         show_lines(report_lines(report))
     if may_skip and report.skipped_now:
         raise typer.Exit(EXIT_SKIPPED)
+
+
+def _tell_plan(found: "Forecast", *, as_json: bool) -> None:
+    from modelkin.cli.render import show_lines  # noqa: PLC0415 - as above
+
+    if as_json:
+        typer.echo(json_text(found))
+    else:
+        show_lines(plan_lines(found))
+
+
+def plan_lines(found: "Forecast") -> list[str]:
+    """What a crawl would ask for, in a few lines."""
+    took = "the Hub told no limits" if found.hours is None else f"at least {found.hours:.1f} h at the Hub's limits"
+    return [
+        f"{found.models} models listed: {found.to_read} to read, {found.unchanged} unchanged",
+        f"{found.without_weights} more have no weights that can be read",
+        f"requests: {found.api_requests} to the API, {found.resolver_requests} to the file resolver",
+        f"bytes: at most about {found.bytes_at_most:,}",
+        f"time: {took}",
+    ]
 
 
 def report_lines(report: RunReport) -> list[str]:

@@ -4,7 +4,8 @@
 that is stopped leaves what it committed and goes on from there.
 """
 
+from modelkin.pipeline.plan_step import plan
 from modelkin.pipeline.runs import crawl, index, recover, refresh
 from modelkin.pipeline.verify import verify
 
-__all__ = ["crawl", "index", "recover", "refresh", "verify"]
+__all__ = ["crawl", "index", "plan", "recover", "refresh", "verify"]

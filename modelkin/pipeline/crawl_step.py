@@ -1,29 +1,28 @@
 """Crawl: walk the listing page by page, read what is new or changed, and commit each page with its cursor."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from crawler.crawl import ReadModel, read_models
 from crawler.hub import HubClient
+from crawler.listing_walk import ListingOrder
+from crawler.transport import Tally
 from modelkin.config import Config
 from modelkin.pipeline.hub_address import HubAddress, reach
+from modelkin.pipeline.sweeps import WalkPlan, first_walk, is_walked, scope_of, walk_after
 from modelkin.progress import Progress
 from modelkin.report import RunReport
 from storage.adapter_records import Layout, ModelLayout, put_layouts
 from storage.catalog import Catalog
-from storage.crawl_records import (
-    Sweep,
-    commit_fingerprints,
-    commit_listing,
-    commit_page_end,
-    finish_sweep,
-    open_sweep,
-    settled,
-)
-from storage.types import ListingPage, ModelRef, Skip
+from storage.crawl_records import commit_fingerprints, commit_listing, commit_page_end, finish_sweep, settled
+from storage.sweep_records import Sweep, SweepKind, mark_sweep, start_sweep, sweep_history, unfinished_sweep
+from storage.types import Cost, ListingPage, ModelRef, Skip
 
 COMMIT_MODELS = 256
 """Models read between two commits inside a page: what a crash costs at the most, beside the requests in flight."""
+
+ORDERS: Mapping[SweepKind, ListingOrder] = {"full": "createdAt", "created": "createdAt", "modified": "lastModified"}
 
 MODULE_PARTS = ("path", "rows", "cols", "rank", "dora")
 """Fields of an adapted module, in the order of a layout's."""
@@ -37,29 +36,77 @@ class CrawlStep:
         self._config = config
         self._progress = progress
         self._report = report
+        self._costs: dict[str, Cost] = {}
+        self._scope = scope_of(config.hub)
 
     def run(self, address: HubAddress) -> None:
-        """Walks the whole listing, or the rest of the walk that was stopped."""
-        sweep = open_sweep(self._catalog)
-        if sweep.next_cursor is not None:
-            self._progress.note("going on with the crawl that was stopped")
+        """Goes on with the walk that was stopped, or walks the whole listing, or what is new and what changed."""
         with reach(address) as (endpoint, token):
-            asyncio.run(self._walk(endpoint, token, sweep))
-        self._report.removed += finish_sweep(self._catalog, sweep)
-        self._catalog.set_setting("hub", address.location)
+            asyncio.run(self._crawl(address, endpoint, token))
 
-    async def _walk(self, endpoint: str, token: str | None, sweep: Sweep) -> None:
+    async def _crawl(self, address: HubAddress, endpoint: str, token: str | None) -> None:
         self._progress.start("crawl", None)
         async with HubClient(endpoint, token=token, settings=self._config.hub) as client:
-            cursor = None if sweep.next_cursor is None else endpoint + sweep.next_cursor
-            while True:
-                page = await client.listing_page(cursor)
-                skips = await self._page(client, page, sweep)
-                cursor = page.next_cursor
-                stored = None if cursor is None else cursor.removeprefix(endpoint)
-                commit_page_end(self._catalog, skips, sweep=sweep, next_cursor=stored)
-                if cursor is None:
-                    break
+            sweep: Sweep | None = self._first(address)
+            while sweep is not None:
+                await self._walk(client, sweep, address)
+                self._report.removed += finish_sweep(self._catalog, sweep)
+                sweep = self._following(sweep)
+            self._tell_costs(client.spent)
+
+    def _first(self, address: HubAddress) -> Sweep:
+        stopped = unfinished_sweep(self._catalog, scope=self._scope)
+        if stopped is not None:
+            if stopped.next_cursor is not None:
+                self._progress.note("going on with the crawl that was stopped")
+            return stopped
+        always_full = address.is_folder or bool(self._config.hub.repositories)
+        history = sweep_history(self._catalog, scope=self._scope)
+        return self._start(first_walk(history, self._config.crawl, datetime.now(UTC), always_full=always_full))
+
+    def _following(self, done: Sweep) -> Sweep | None:
+        following = walk_after(done, sweep_history(self._catalog, scope=self._scope), self._config.crawl)
+        return None if following is None else self._start(following)
+
+    def _start(self, walk: WalkPlan) -> Sweep:
+        return start_sweep(self._catalog, walk.kind, scope=self._scope, down_to=walk.down_to)
+
+    async def _walk(self, client: HubClient, sweep: Sweep, address: HubAddress) -> None:
+        """Walks to the end, or to what earlier walks have seen; each page is committed with the cursor of the next."""
+        endpoint, sort = client.endpoint, ORDERS[sweep.kind]
+        cursor = None if sweep.next_cursor is None else endpoint + sweep.next_cursor
+        while True:
+            page = await client.listing_page(cursor, sort=sort)
+            if cursor is None:
+                await self._begin(client, sweep, page, address)
+            skips = await self._page(client, page, sweep)
+            cursor = None if is_walked(sweep, page) else page.next_cursor
+            stored = None if cursor is None else cursor.removeprefix(endpoint)
+            costs = self._spent(skip.hub_id for skip in skips)
+            commit_page_end(self._catalog, skips, sweep=sweep, next_cursor=stored, costs=costs)
+            self._costs.clear()
+            if cursor is None:
+                break
+
+    async def _begin(self, client: HubClient, sweep: Sweep, page: ListingPage, address: HubAddress) -> None:
+        """Remembers which Hub this is, and the newest change on it: down to there the next walk over changes goes.
+
+        A listing of one page needs no such mark, for it is walked whole the next time too.
+        """
+        self._catalog.set_setting("hub", address.location)
+        if sweep.kind == "modified":
+            mark_sweep(self._catalog, sweep, _newest(page) or _time(sweep.down_to))
+        elif sweep.kind == "full" and page.next_cursor is not None and not address.is_folder:
+            mark_sweep(self._catalog, sweep, await client.newest_change())
+
+    def _spent(self, hub_ids: Iterable[str]) -> list[Cost]:
+        return [self._costs[hub_id] for hub_id in hub_ids if hub_id in self._costs]
+
+    def _tell_costs(self, spent: Tally) -> None:
+        self._report.api_requests += spent.api_requests
+        self._report.resolver_requests += spent.resolver_requests
+        self._report.cdn_requests += spent.cdn_requests
+        self._report.received_bytes += spent.received_bytes
 
     async def _page(self, client: HubClient, page: ListingPage, sweep: Sweep) -> list[Skip]:
         crawl = self._config.crawl
@@ -72,21 +119,28 @@ class CrawlStep:
         return [*page.skips, *await self._read(client, fresh)]
 
     async def _read(self, client: HubClient, fresh: Sequence[ModelRef]) -> list[Skip]:
+        """Reads models and commits them batch by batch, one batch in a thread while the next is being read."""
         skips: list[Skip] = []
         batch: list[ReadModel] = []
-        async for outcome in self._outcomes(client, fresh):
-            if isinstance(outcome, Skip):
-                skips.append(outcome)
-            else:
-                batch.append(outcome)
-            if len(batch) >= COMMIT_MODELS:
-                self._commit(batch)
-                batch = []
-        self._commit(batch)
+        commit: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        commit.set_result(None)
+        try:
+            async for outcome in self._outcomes(client, fresh):
+                if isinstance(outcome, Skip):
+                    skips.append(outcome)
+                else:
+                    batch.append(outcome)
+                if len(batch) >= COMMIT_MODELS:
+                    await commit
+                    commit = asyncio.ensure_future(asyncio.to_thread(self._commit, batch))
+                    batch = []
+        finally:  # a Hub that went down, or Ctrl-C, costs nothing that was read
+            await commit
+            self._commit(batch)
         return skips
 
     async def _outcomes(self, client: HubClient, fresh: Sequence[ModelRef]) -> AsyncIterator[ReadModel | Skip]:
-        async for outcome in read_models(client, fresh, self._config.crawl):
+        async for outcome in read_models(client, fresh, self._config.crawl, costs=self._costs):
             self._progress.advance()
             yield outcome
 
@@ -94,10 +148,18 @@ class CrawlStep:
         if not batch:
             return
         put_layouts(self._catalog, [_layout(read) for read in batch])
-        commit_fingerprints(self._catalog, [read.fingerprint for read in batch], [read.ref for read in batch])
+        costs = self._spent(read.ref.hub_id for read in batch)
+        commit_fingerprints(self._catalog, [read.fingerprint for read in batch], [read.ref for read in batch], costs)
         self._report.fetched += len(batch)
         self._report.fetched_bytes += sum(r.fingerprint.header_bytes + r.fingerprint.sampled_bytes for r in batch)
-        self._report.resolver_requests += sum(read.fingerprint.resolver_requests for read in batch)
+
+
+def _newest(page: ListingPage) -> datetime | None:
+    return max((model.last_modified for model in page.models if model.last_modified is not None), default=None)
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _layout(read: ReadModel) -> ModelLayout:

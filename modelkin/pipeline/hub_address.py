@@ -34,13 +34,13 @@ def parse_hub(hub: str) -> HubAddress:
     return HubAddress(str(folder.resolve()))
 
 
-def choose_hub(hub: str | None, catalog: Catalog) -> HubAddress:
+def choose_hub(hub: str | None, catalog: Catalog | None) -> HubAddress:
     """The Hub to crawl: the one given, else the one the index mirrors, else `HF_ENDPOINT` or the public Hub.
 
-    An index mirrors one Hub: what a walk does not see is taken to be gone. A folder may have moved, so another folder
-    is accepted; anything else raises `UsageError` before a single model is lost.
+    `catalog` None: there is no index yet. An index mirrors one Hub: what a walk does not see is taken to be gone. A
+    folder may have moved, so another folder is accepted; anything else raises `UsageError`, before a model is lost.
     """
-    recorded = catalog.setting("hub")
+    recorded = catalog.setting("hub") if catalog is not None else None
     if hub is None:
         chosen = HubAddress(recorded or os.environ.get("HF_ENDPOINT", PUBLIC_HUB).rstrip("/"))
     else:

@@ -1,12 +1,16 @@
 """A Hub on a bad day, or a hostile one: every answer is a real one over loopback."""
 
 import asyncio
+import gzip
 import json
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
 
+from crawler import listing_walk
 from crawler.hub import HubClient
+from crawler.listing_walk import GROW_AFTER_PAGES, MAX_PAGE_VALUES
 from crawler.settings import HubSettings
 from crawler.transport import MAX_SKIPPED_BYTES
 from storage.errors import HubRefused, HubUnavailable, ModelUnreadable
@@ -188,7 +192,7 @@ async def test_redirects_that_lead_nowhere_are_refused(hasty, headers):
         for read in (client.open_file("a/b", "main", "f"), client.read_small("a/b", "main", "f", limit_bytes=9)):
             with pytest.raises(ModelUnreadable) as caught:
                 await read
-            assert caught.value.reason == "bad_response"
+            assert caught.value.reason in {"bad_response", "bad_redirect"}
     assert len(near.seen) <= 12
 
 
@@ -248,18 +252,6 @@ async def test_a_small_file_that_came_compressed_is_refused(hasty):
         with pytest.raises(ModelUnreadable) as caught:
             await client.read_small("a/b", "main", "f", limit_bytes=9)
     assert caught.value.reason == "bad_response"
-
-
-@pytest.mark.parametrize("body", [b"[", b'{"path": 1}', b"[1, null]", b'[{"type": "file", "path": "../x"}]', b"\xff"])
-async def test_a_hostile_tree_has_no_files(hasty, body):
-    async def hub(_request):
-        return web.Response(body=body)
-
-    async with scripted(hub) as near, HubClient(near.origin, token=None, settings=hasty) as client:
-        try:
-            assert await client.file_names("a/b", "main") == ()
-        except ModelUnreadable as error:
-            assert error.reason == "bad_response"  # noqa: PT017 - either way is right
 
 
 def row(number):
@@ -322,7 +314,63 @@ async def test_a_hub_too_slow_for_large_pages_is_asked_for_small_ones(hasty):
 
     pages, near = await listing(hub, hasty)
     assert [model.repo_id for model in pages[0].models] == ["acme/m1"]
-    assert len(near.seen) == 5
+    assert len(near.seen) == 3
+
+
+async def test_large_pages_are_asked_for_again_after_a_while(hasty):
+    hiccups = [504, 504]
+
+    async def hub(request):
+        if hiccups and "cursor=3&" in f"{request.raw_path}&":
+            return web.Response(status=hiccups.pop())
+        number = int(request.query.get("cursor", "0")) + 1
+        return page(
+            row(number), link=f'<http://{request.host}/api/models?cursor={number}>; rel="next"' if number < 40 else None
+        )
+
+    pages, near = await listing(hub, hasty)
+    assert len(pages) == 40
+    assert [int(request.query["limit"]) for request in near.seen].count(100) == GROW_AFTER_PAGES
+    assert all("config" in request.query.getall("expand") for request in near.seen)
+
+
+BOMB = gzip.compress(b"[" + b"{}," * 2**20 + b"{}]")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"[" + b"0," * MAX_PAGE_VALUES + b"0]", {}),
+        (b"[" + b"[" * 100_000, {}),
+        (b"<html>moment, please</html>", {}),
+        (BOMB, {"Content-Encoding": "gzip"}),
+    ],
+)
+async def test_a_model_whose_row_cannot_be_read_is_told_and_stepped_over(hasty, body, headers):
+    async def hub(request):
+        link = {"Link": f'<http://{request.host}/api/models?cursor=x>; rel="next"'}
+        return page(row(1)) if "cursor" in request.query else web.Response(body=body, headers=headers | link)
+
+    pages, near = await listing(hub, hasty)
+    assert [skip.reason for skip in pages[0].skips] == ["bad_listing_row"]
+    assert [model.repo_id for model in pages[1].models] == ["acme/m1"]
+    assert len(near.seen) <= 8
+
+
+async def test_an_endless_page_is_not_read_on(hasty, monkeypatch):
+    monkeypatch.setattr(listing_walk, "MAX_PAGE_BYTES", 2**20)
+    sent = []
+
+    async def hub(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" " * 2**16)
+            sent.append(2**16)
+
+    with pytest.raises(HubRefused, match="too large"):
+        await listing(hub, hasty)
+    assert sum(sent) < 100 * 2**20
 
 
 async def test_a_hub_that_stays_down_is_unavailable(hasty):
@@ -330,7 +378,7 @@ async def test_a_hub_that_stays_down_is_unavailable(hasty):
         return web.Response(status=502)
 
     with pytest.raises(HubUnavailable):
-        await listing(hub, hasty)
+        await listing(hub, replace(hasty, backoff_s=0.001))
 
 
 async def test_rows_that_describe_no_model_are_told_and_the_others_read(hasty):

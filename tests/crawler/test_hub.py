@@ -5,13 +5,11 @@ from itertools import pairwise
 
 import pytest
 from huggingface_hub import HfApi
-from multidict import CIMultiDict
-from yarl import URL
 
-from crawler.hub import HubClient, find_token, redirect_target
+from crawler.crawl import ReadModel, read_models
+from crawler.hub import HubClient, find_token
 from crawler.local_hub import LocalHub
-from crawler.settings import HubSettings
-from crawler.transport import Reply
+from crawler.settings import CrawlSettings, HubSettings
 from storage.errors import HubRefused, HubUnavailable, ModelUnreadable, UsageError
 from tests.support.repositories import random_tensors, tell_hub, write_model
 
@@ -109,6 +107,18 @@ async def test_a_bounded_wait_for_a_rate_limit_ends_in_unavailable(serve):
 
 
 @pytest.mark.usefixtures("seven")
+async def test_limits_that_last_too_long_end_the_crawl_and_cost_no_model(serve):
+    hub = serve(window_s=300, resolver_quota=3)
+    outcomes = []
+    async with client_of(hub, HubSettings(rate_wait_s=1)) as client:
+        models = (await client.listing_page(None)).models
+        with pytest.raises(HubUnavailable, match="rate limit"):
+            async for outcome in read_models(client, models, CrawlSettings(models_at_once=1)):
+                outcomes.append(outcome)  # noqa: PERF401 - what came before the error is kept
+    assert [type(outcome) for outcome in outcomes] == [ReadModel] * 3
+
+
+@pytest.mark.usefixtures("seven")
 async def test_a_wrong_token_is_refused_at_the_listing(serve, hasty):
     async with client_of(serve(), hasty, token="hf_wrong") as client:
         with pytest.raises(HubRefused) as caught:
@@ -195,7 +205,7 @@ async def test_names_with_spaces_and_foreign_letters_are_found(root, serve, hast
     name = "unet/模型 (1)+%2F#?.safetensors"
     data = (write_model(root, "acme/odd", random_tensors(), name=name) / name).read_bytes()
     async with client_of(serve(), hasty) as client:
-        names = await client.file_names("acme/odd", "main")
+        names = (await client.listing_page(None)).models[0].file_names
         remote = await client.open_file("acme/odd", "main", name)
         assert await remote.read(0, remote.size) == data
     assert set(names) == {name, "config.json"}
@@ -223,7 +233,7 @@ async def test_each_refusal_of_the_hub_has_its_reason(root, serve, hasty, case):
             with pytest.raises(ModelUnreadable) as caught:
                 await read(repo_id, revision, path)
             assert caught.value.reason == reason
-            assert caught.value.retry == (reason == "gated")
+            assert caught.value.retry == (reason != "file_missing")
 
 
 @pytest.mark.parametrize(
@@ -240,27 +250,6 @@ async def test_a_client_is_used_inside_its_block(hasty):
         await client.listing_page(None)
     with pytest.raises(RuntimeError):
         await client.open_file("a/b", "main", "c")
-
-
-def moved(location, base="http://hub.example/a/b"):
-    return Reply(302, CIMultiDict({"Location": location}), b"", URL(base))
-
-
-def test_a_redirect_keeps_its_encoding():
-    signed = "/bucket/x%2Fy?disposition=inline%3B+filename*%3DUTF-8%27%27m.safetensors&Signature=a~b_c%2B"
-    assert redirect_target(moved("https://cdn.example" + signed), "f").raw_path_qs == signed
-    assert str(redirect_target(moved("/api/resolve-cache/x?%2Fa=&e=%22b%22"), "f")).endswith("x?%2Fa=&e=%22b%22")
-
-
-@pytest.mark.parametrize("location", ["", "ftp://x/y", "file:///etc/passwd", "http://[", "http://x/a b", "http://x/é"])
-def test_a_redirect_to_no_address_is_refused(location):
-    with pytest.raises(ModelUnreadable):
-        redirect_target(moved(location), "f")
-
-
-def test_a_redirect_never_leaves_https():
-    with pytest.raises(ModelUnreadable):
-        redirect_target(moved("http://cdn.example/x", "https://hub.example/a"), "f")
 
 
 def test_the_token_is_that_of_the_users_login(monkeypatch):

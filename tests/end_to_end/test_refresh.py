@@ -176,8 +176,8 @@ def test_folders_that_hold_no_model_or_have_odd_names_are_left_out_by_name(tmp_p
     report = refreshed(tmp_path / "hub", tmp_path / "index")
     assert (report.models, report.skipped_now) == (0, 3)
     assert query(tmp_path / "index", "SELECT repo_id, reason FROM skips ORDER BY repo_id") == [
-        ("org/empty", "no_safetensors"),
-        ("org/linked", "no_safetensors"),
+        ("org/empty", "no_files_listed"),
+        ("org/linked", "no_files_listed"),
         ("имя/модель 🤗", "bad_listing_row"),
     ]
 

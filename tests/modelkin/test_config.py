@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_every_setting_is_documented_with_its_default_and_nothing_else():
 def _toml(value: object) -> str:
     if isinstance(value, str | bool):
         return f'"{value}"' if isinstance(value, str) else str(value).lower()
-    return str(list(value) if isinstance(value, tuple) else value)
+    return json.dumps(list(value)) if isinstance(value, tuple) else str(value)
 
 
 def test_a_list_of_names_is_read_and_anything_else_refused(tmp_path):

@@ -34,7 +34,7 @@ def test_a_transaction_that_fails_leaves_nothing(database: Database):
 
 
 def test_nulls_reach_numpy_as_none(database: Database):
-    database.write("start_sweep")
+    database.write("start_sweep", kind="full", scope="", down_to=None)
     columns = database.columns("open_sweep")
     assert columns["sweep_id"].tolist() == [1]
     assert columns["next_cursor"].tolist() == [None]

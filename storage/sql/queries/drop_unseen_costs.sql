@@ -1,0 +1,1 @@
+DELETE FROM store.cost WHERE hub_id NOT IN (SELECT hub_id FROM store.listed)

@@ -1,0 +1,1 @@
+UPDATE store.sweep SET mark = $mark WHERE sweep_id = $sweep_id
