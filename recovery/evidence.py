@@ -127,7 +127,7 @@ def _comparison(
     left, right = (torch.from_numpy(ends).to(settings.device) for ends in (pairs.left, pairs.right))
     roundoff = [UNIT_ROUNDOFF[source.tensors[layer.name].spec.dtype] for source in sources]
     return LayerComparison(
-        tiles=LayerTiles(sources, layer.name, sample, tile_rows=schedule.tile_rows, device=settings.device),
+        tiles=LayerTiles(sources, layer.name, sample, schedule.tile_rows, settings.device, settings.read_weights),
         left=left,
         right=right,
         roundoff=torch.tensor(roundoff, dtype=torch.float64, device=settings.device),

@@ -19,7 +19,8 @@ class LayerTiles:
     """A layer of all members in tiles of rows, float32 (members, tile rows, cols) on the device.
 
     A layer of one tile is read when first needed and kept; a longer one is read again whenever it is iterated. A tile
-    is good until the next one: all are read into the same memory, or two would be held at a time.
+    is good until the next one: all are read into the same memory, or two would be held at a time. One read asks a
+    source for about `read_weights`.
     """
 
     sources: Sequence[TensorSource]
@@ -27,6 +28,7 @@ class LayerTiles:
     sample: SpectrumSample
     tile_rows: int
     device: str
+    read_weights: int = 2**18
     resident: Tensor | None = None
     buffer: WeightArray | None = None  # (members, tile rows, cols)
 
@@ -43,8 +45,9 @@ class LayerTiles:
             tile_rows = min(self.tile_rows, self.sample.rows)
             self.buffer = np.empty((len(self.sources), tile_rows, self.sample.cols), dtype=np.float32)
         tile = self.buffer[:, : stop - start]
-        for member, source in enumerate(self.sources):
-            tile[member] = source.read(self.name, start, stop)
+        for begin, end in spans(stop - start, max(1, self.read_weights // self.sample.cols)):
+            for member, source in enumerate(self.sources):
+                tile[member, begin:end] = source.read(self.name, start + begin, start + end)
         return torch.from_numpy(tile).to(self.device)
 
     def scale(self) -> Scale:
