@@ -9,9 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-CANCELLED = 2.0**-20
-"""Of the terms of a sum of squares: below it more than a third of float64's digits are gone."""
-
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -65,13 +62,6 @@ class LineSums:
     largest: Tensor  # (pairs,) entry of r, at least 0
     smallest: Tensor  # (pairs,) entry of r, at most 0
 
-    def of(self, wanted: Tensor) -> "LineSums":
-        """Of some pairs, bool (pairs,)."""
-        if wanted.all():
-            return self
-        columns = (self.row_dot, self.row_squared, self.col_dot, self.col_squared, self.largest, self.smallest)
-        return LineSums(*(column[wanted] for column in columns))
-
 
 def extent(block: WeightBlock, left: Tensor, right: Tensor, *, dense: bool) -> Extent:
     """Compares members `left` and `right` (pairs,) int64, left < right.
@@ -120,45 +110,6 @@ def line_sums(wide: Tensor, left: Tensor, right: Tensor, *, extremes: bool = Fal
     return LineSums(dot.sum(2), squared.sum(2), dot.sum(1), squared.sum(1), *ends)
 
 
-@dataclass(frozen=True, slots=True)
-class BlockProducts:
-    """Inner products of a block's members row by row and column by column, which all pairs' sums follow from.
-
-    With d what a member has beyond one member that stands for all, <r, r> = <d, d> + <d', d'> - 2 <d, d'> is exact to
-    float64's rounding of the larger term. Near kin have small d, and what none of them changed stays exactly zero; two
-    members that are far nearer to each other than to that one lose digits, and are to be compared by themselves.
-    """
-
-    by_row: Tensor  # (1 + members, 1 + members, rows): the one that stands for all, then what each has beyond it
-    by_col: Tensor  # (1 + members, 1 + members, cols)
-
-    @classmethod
-    def of(cls, wide: Tensor, base: int) -> "BlockProducts":
-        """Of a block, float64 (members, rows, cols), with `base` standing for all."""
-        beyond = torch.cat([wide[base : base + 1], wide - wide[base]])
-        rows, cols = beyond.transpose(0, 1), beyond.permute(2, 0, 1).contiguous()
-        # Lines last: pairs are picked from the products as whole rows of memory.
-        return cls(*((lines @ lines.mT).permute(1, 2, 0).contiguous() for lines in (rows, cols)))
-
-    def line_sums(self, left: Tensor, right: Tensor) -> tuple[LineSums, Tensor]:
-        """Of members `left` and `right` (pairs,) int64, and whether all their digits hold, bool (pairs,)."""
-        row_dot, row_squared, rows_hold = _pair_sums(self.by_row, left, right)
-        col_dot, col_squared, cols_hold = _pair_sums(self.by_col, left, right)
-        zero = torch.zeros_like(row_dot[:, 0])
-        return LineSums(row_dot, row_squared, col_dot, col_squared, zero, zero), rows_hold & cols_hold
-
-
-def _pair_sums(products: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """<left, r> and <r, r> (pairs, lines), and (pairs,) whether they hold, from products (1 + n, 1 + n, lines)."""
-    own = products.diagonal(dim1=0, dim2=1).T.contiguous()
-    of_left, both = own[left + 1], own[right + 1]
-    both += of_left
-    between = products.flatten(0, 1)[(left + 1) * len(products) + right + 1]
-    squared = torch.sub(both, between, alpha=2)
-    dot = (products[0, right + 1].sub_(products[0, left + 1])).add_(between).sub_(of_left)
-    return dot, squared, (squared >= both.mul_(CANCELLED)).all(1)
-
-
 def difference(weights: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """What right has beyond left (pairs, ...) in float64, of members' `weights` (members, ...)."""
-    return weights[right].to(torch.float64).sub_(weights[left])
+    return weights.index_select(0, right).to(torch.float64).sub_(weights.index_select(0, left))

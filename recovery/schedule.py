@@ -14,6 +14,10 @@ FEWEST_FOR_PRODUCTS = 4
 """Members from which products of matrices beat one pair after another."""
 PRODUCTS_SHARE = 16
 """Such products are made where they take at most one part in so many of the memory."""
+PRODUCT_NUMBERS = 2**18
+"""Numbers of lines of all members that are multiplied at once, and of the products: both stay in the cache."""
+PRODUCT_COLS = 32
+"""Columns turned into lines at once: two cache lines of every row."""
 BLOCK_WEIGHTS = 2**18
 """Weights of all members in a block: what pairs share stays in the processor's cache while they are compared."""
 PAIR_WEIGHTS = 2**16
@@ -64,14 +68,43 @@ class LayerShape:
 
 
 @dataclass(frozen=True, slots=True)
+class ProductSteps:
+    """How lines of all members are multiplied: so many `rows` at once; so many `cols`, `col_rows` of each at a time.
+
+    `pairs` are compared at once where digits were lost.
+    """
+
+    rows: int
+    cols: int
+    col_rows: int
+    pairs: int
+
+    @classmethod
+    def of(cls, shape: LayerShape) -> "ProductSteps":
+        """The most that keeps lines and products in the cache."""
+        ends = shape.members + 1
+        cols = max(1, min(shape.cols, PRODUCT_COLS, PRODUCT_NUMBERS // ends**2))
+        rows = max(1, min(shape.rows, PRODUCT_NUMBERS // (ends * max(shape.cols, ends))))
+        col_rows = max(1, min(shape.rows, PRODUCT_NUMBERS // (ends * cols)))
+        return cls(rows, cols, col_rows, _at_once(shape, max(rows * shape.cols, cols * col_rows)))
+
+    def bytes(self, shape: LayerShape) -> int:
+        """Lines of all members in float64 twice, their products, and seven numbers of every pair."""
+        ends = shape.members + 1
+        weights = max(self.rows * shape.cols, self.cols * self.col_rows)
+        compared = self.pairs * weights * PAIR_WORK_BYTES
+        return 16 * ends * weights + 8 * max(self.rows, self.cols) * (ends**2 + 7 * shape.pairs) + compared
+
+
+@dataclass(frozen=True, slots=True)
 class LayerSchedule:
     """Rows per tile and per block of a tile, pairs per pass over the tiles, and pairs compared at once.
 
     `judged_pairs` are judged at once when the layer is complete, `spectrum_pairs` of these have their spectra at once.
     Sampled lines are kept where `keeps_lines`, so that a pair's Gram matrix is one product when the layer is complete;
     it is added up block by block where the columns of a long layer take more than their share of memory. `dense` says
-    whether a pass compares all pairs of members as wholes and picks those wanted, `products` whether their sums by row
-    and column come from products of matrices of all members.
+    whether a pass compares all pairs of members as wholes and picks those wanted, `products` how their sums by row and
+    column come from products of all members, if they do.
 
     A layer of one tile is read once whatever the passes; a layer of several is read once for its range and once for
     every pass, since no pair's spread can be known before the last row has been seen.
@@ -85,7 +118,7 @@ class LayerSchedule:
     spectrum_pairs: int
     keeps_lines: bool
     dense: bool
-    products: bool
+    products: ProductSteps | None
 
 
 def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
@@ -111,7 +144,7 @@ def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
         spectrum_pairs=_at_once(shape, shape.order * max(shape.rows, shape.cols)),
         keeps_lines=keeps_lines,
         dense=dense,
-        products=products and dense,
+        products=ProductSteps.of(shape) if products and dense else None,
     )
 
 
@@ -119,12 +152,12 @@ def held_bytes(shape: LayerShape, plan: LayerSchedule) -> int:
     """The most that is held at once where a layer passes by this plan."""
     sums = plan.pass_pairs * shape.pair_bytes(keeps_lines=plan.keeps_lines)
     kept = shape.kept_bytes(keeps_lines=plan.keeps_lines)
-    return plan.tile_rows * shape.row_bytes + sums + kept + work_bytes(shape, products=plan.products)
+    return plan.tile_rows * shape.row_bytes + sums + kept + work_bytes(shape, products=plan.products is not None)
 
 
 def _pays_products(shape: LayerShape, memory_bytes: int) -> bool:
     wanted = shape.members >= FEWEST_FOR_PRODUCTS and shape.pairs * DENSE >= shape.all_pairs
-    return wanted and product_bytes(shape) * PRODUCTS_SHARE <= memory_bytes
+    return wanted and ProductSteps.of(shape).bytes(shape) * PRODUCTS_SHARE <= memory_bytes
 
 
 def block_rows_of(shape: LayerShape) -> int:
@@ -144,17 +177,14 @@ def work_bytes(shape: LayerShape, *, products: bool) -> int:
     These follow one another, but are added up: what one leaves behind is too scattered for the allocator to give back.
     """
     block = block_rows_of(shape) * shape.cols
-    compared = _at_once(shape, block) * block * PAIR_WORK_BYTES + (product_bytes(shape) if products else 0)
+    compared = _at_once(shape, block) * block * PAIR_WORK_BYTES + (
+        ProductSteps.of(shape).bytes(shape) if products else 0
+    )
     line = shape.rows + shape.cols
     judged = _at_once(shape, line) * line * JUDGED_WORK_BYTES
     lines = shape.order * max(shape.rows, shape.cols)
     spectra = _at_once(shape, lines) * (24 * lines + 40 * shape.order**2)
     return shape.members * block * MEMBER_WORK_BYTES + compared + judged + spectra
-
-
-def product_bytes(shape: LayerShape) -> int:
-    """What products of all members take, for every row of a block and every column, in the old order and the new."""
-    return 16 * (shape.members + 1) ** 2 * (block_rows_of(shape) + shape.cols)
 
 
 def spans(total: int, step: int) -> Iterator[tuple[int, int]]:

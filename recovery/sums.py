@@ -79,12 +79,12 @@ class PairSums:
         self.l1.add_(seen.l1)
         self.changed.add_(seen.changed)
 
-    def add_lines(self, place: Tensor, start: int, seen: LineSums) -> None:
-        """Adds what a block whose first row is `start` says of the pairs at `place`, int64."""
+    def add_lines(self, pairs: slice, start: int, seen: LineSums) -> None:
+        """Adds what a block whose first row is `start` says of some pairs."""
         rows = slice(start, start + seen.row_dot.shape[1])
-        self.largest[place] = torch.maximum(self.largest[place], seen.largest)
-        self.smallest[place] = torch.minimum(self.smallest[place], seen.smallest)
-        self.row_dot[place, rows] = seen.row_dot
-        self.row_squared[place, rows] = seen.row_squared
-        self.col_dot.index_add_(0, place, seen.col_dot)
-        self.col_squared.index_add_(0, place, seen.col_squared)
+        torch.maximum(self.largest[pairs], seen.largest, out=self.largest[pairs])
+        torch.minimum(self.smallest[pairs], seen.smallest, out=self.smallest[pairs])
+        self.row_dot[pairs, rows] = seen.row_dot
+        self.row_squared[pairs, rows] = seen.row_squared
+        self.col_dot[pairs] += seen.col_dot
+        self.col_squared[pairs] += seen.col_squared
