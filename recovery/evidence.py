@@ -1,7 +1,7 @@
 """All evidence of a cluster in one pass over the bytes of its members."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,8 +11,9 @@ from recovery.copies import CopySearch, CopyVerdict
 from recovery.layer_evidence import LayerComparison, LayerVerdict
 from recovery.layer_record import LayerRecord, joined
 from recovery.moments import LayerMoments
+from recovery.reading import TileRead, TileReader
 from recovery.sample import SampleRecord
-from recovery.schedule import LayerShape, plan_layer
+from recovery.schedule import LayerSchedule, LayerShape, held_bytes, plan_layer, sweeps
 from recovery.settings import EvidenceSettings
 from recovery.spectrum import SpectrumSample
 from recovery.tiles import LayerTiles
@@ -87,11 +88,14 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         _PairTotals.empty(len(pairs.left)),
         LayerRecord.over(layers, len(pairs.left), keeps_distances=settings.layer_distances),
     )
-    for layer in layers:
-        seen, verdicts = _comparison(layer, sources, pairs, settings).run(copies, sample)
-        moments.append(seen)
-        totals.add(verdicts, layer)
-        by_layer.add(verdicts, layer)
+    planned = [_planned(layer, sources, len(pairs.left), settings) for layer in layers]
+    reads = planned_reads(planned, settings.memory_bytes)
+    with TileReader(sources, reads, settings.read_weights, counts=settings.device == "cpu") as reader:
+        for plan in planned:
+            seen, verdicts = _comparison(plan, reader, pairs, settings).run(copies, sample)
+            moments.append(seen)
+            totals.add(verdicts, plan.layer)
+            by_layer.add(verdicts, plan.layer)
     roundoff = np.array([_roundoff(source, layers) for source in sources])
     seen_layers, low_rank = by_layer.evidence(mixed=roundoff[pairs.left] != roundoff[pairs.right])
     weights = sum(layer.rows * layer.cols for layer in layers)
@@ -118,20 +122,51 @@ def shared_layers(sources: Sequence[TensorSource]) -> list[ComparableTensor]:
     return [t for _, t in sorted(sources[0].tensors.items()) if (t.name, t.rows, t.cols) in shared]
 
 
-def _comparison(
-    layer: ComparableTensor, sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSettings
-) -> LayerComparison:
+@dataclass(frozen=True, slots=True)
+class PlannedLayer:
+    """A layer, which of its lines spectra are taken from, and how it passes through memory."""
+
+    layer: ComparableTensor
+    sample: SpectrumSample
+    shape: LayerShape
+    schedule: LayerSchedule
+
+
+def _planned(
+    layer: ComparableTensor, sources: Sequence[TensorSource], pairs: int, settings: EvidenceSettings
+) -> PlannedLayer:
     sample = SpectrumSample(layer.rows, layer.cols, min(layer.rows, layer.cols, settings.spectrum_rows))
-    shape = LayerShape(len(sources), len(pairs.left), layer.rows, layer.cols, sample.order)
-    schedule = plan_layer(shape, settings.memory_bytes)
-    left, right = (torch.from_numpy(ends).to(settings.device) for ends in (pairs.left, pairs.right))
-    roundoff = [UNIT_ROUNDOFF[source.tensors[layer.name].spec.dtype] for source in sources]
+    shape = LayerShape(len(sources), pairs, layer.rows, layer.cols, sample.order)
+    return PlannedLayer(layer, sample, shape, plan_layer(shape, settings.memory_bytes))
+
+
+def planned_reads(planned: Sequence[PlannedLayer], memory_bytes: int) -> Iterator[TileRead]:
+    """All tiles in the order in which they are compared.
+
+    The first tile of a layer is read while the layer before is compared, where `memory_bytes` has room for it beside
+    all that the layer before takes.
+    """
+    held = memory_bytes
+    for plan in planned:
+        shape, schedule = plan.shape, plan.schedule
+        early = held + schedule.tile_rows * shape.row_bytes <= memory_bytes
+        whole = schedule.tile_rows >= shape.rows
+        for start, stop in sweeps(shape, schedule):
+            yield TileRead(plan.layer.name, shape.cols, start, stop, whole=whole, early=early)
+            early = True
+        held = held_bytes(shape, schedule)
+
+
+def _comparison(plan: PlannedLayer, reader: TileReader, pairs: Pairs, settings: EvidenceSettings) -> LayerComparison:
+    name, device = plan.layer.name, settings.device
+    left, right = (torch.from_numpy(ends).to(device) for ends in (pairs.left, pairs.right))
+    roundoff = [UNIT_ROUNDOFF[source.tensors[name].spec.dtype] for source in reader.sources]
     return LayerComparison(
-        tiles=LayerTiles(sources, layer.name, sample, schedule.tile_rows, settings.device, settings.read_weights),
+        tiles=LayerTiles(reader, len(roundoff), name, plan.sample, plan.schedule.tile_rows, device),
         left=left,
         right=right,
-        roundoff=torch.tensor(roundoff, dtype=torch.float64, device=settings.device),
-        schedule=schedule,
+        roundoff=torch.tensor(roundoff, dtype=torch.float64, device=device),
+        schedule=plan.schedule,
         extremes=settings.layer_distances,
     )
 

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from recovery.copies import CopySearch
 from recovery.direction import GroupSums, log_likelihood_ratio
-from recovery.distances import WeightBlock, extent, line_sums, most_central
+from recovery.distances import Scale, WeightBlock, extent, line_sums, most_central
 from recovery.moments import LayerMoments
-from recovery.products import sums_of_pairs
 from recovery.sample import SampleRecord
 from recovery.schedule import LayerSchedule, ProductSteps, spans
 from recovery.spectrum import (
@@ -20,7 +19,7 @@ from recovery.spectrum import (
     judge_spectra,
     rounding_profile,
 )
-from recovery.sums import MemberSums, PairSums
+from recovery.sums import MemberSums, PairSums, add_products
 from recovery.tiles import LayerTiles
 
 
@@ -57,33 +56,39 @@ class LayerComparison:
 
         Raises `ModelUnreadable` as the sources do, and where a weight is no finite number.
         """
-        tiles, lines, keeps_lines, steps = self.tiles, self.tiles.sample, self.schedule.keeps_lines, self._products
+        tiles, lines, keeps_lines = self.tiles, self.tiles.sample, self.schedule.keeps_lines
         scale = tiles.scale()
-        members = MemberSums.empty(len(tiles.sources), lines, tiles.device, keeps_lines=keeps_lines)
+        members = MemberSums.empty(tiles.members, lines, tiles.device, keeps_lines=keeps_lines, known=tiles.moments)
         in_layer = copies.layer(scale, weights=lines.rows * lines.cols)
         verdicts: list[LayerVerdict] = []
         # A layer without pairs still makes one pass, for the moments.
         for first, last in spans(len(self.left), self.schedule.pass_pairs) if len(self.left) else [(0, 0)]:
             sums = PairSums.empty(last - first, lines, tiles.device, keeps_lines=keeps_lines)
             for start, tile in tiles:
-                for begin, end in spans(tile.shape[1], self.schedule.block_rows):
-                    block = WeightBlock.of(start + begin, tile[:, begin:end], scale)
+                if first == 0:
+                    members.keep_lines(start, tile, lines)
+                    sample.see(tiles.name, start, tile)
+                for block in self._blocks(start, tile, scale):
                     if first == 0:
-                        members.add(block, sample=lines, scale=scale)
-                        sample.see(tiles.name, block.start, block.weights)
-                    self._add_pairs(sums, block, first, last)
+                        members.add(block, scale=scale)
+                    self._add_block(sums, block, first, last)
                     in_layer.see_pairs(block.weights, first, last)
-                if steps is not None and first < last:
-                    self._add_by_products(sums, start, tile, first, last, steps=steps)
+                self._add_tile(sums, start, tile, first, last)
             verdicts += self._conclude(sums, members, first, last)
         copies.add(in_layer)
         return members.moments, verdicts
+
+    def _blocks(self, start: int, tile: Tensor, scale: Scale) -> Iterator[WeightBlock]:
+        scaling = scale.min_max
+        for begin, end in spans(tile.shape[1], self.schedule.block_rows):
+            yield WeightBlock.of(start + begin, tile[:, begin:end], scaling)
 
     @property
     def _products(self) -> ProductSteps | None:
         return None if self.extremes else self.schedule.products
 
-    def _add_pairs(self, sums: PairSums, block: WeightBlock, first: int, last: int) -> None:
+    def _add_block(self, sums: PairSums, block: WeightBlock, first: int, last: int) -> None:
+        """Adds what is asked of blocks that stay in the cache."""
         if first == last:
             return
         left, right = self.left[first:last], self.right[first:last]
@@ -92,28 +97,20 @@ class LayerComparison:
             for begin, end in spans(last - first, self.schedule.batch_pairs):
                 found = line_sums(block.wide, left[begin:end], right[begin:end], extremes=self.extremes)
                 sums.add_lines(slice(begin, end), block.start, found)
+
+    def _add_tile(self, sums: PairSums, start: int, tile: Tensor, first: int, last: int) -> None:
+        """Adds what products of matrices tell of a tile (members, rows, cols), once its blocks have been added."""
+        if first == last:
+            return
+        left, right, steps = self.left[first:last], self.right[first:last], self._products
+        if steps is not None:
+            base = most_central(sums.l1, left, right, members=len(tile))
+            add_products(sums, start, tile, steps, base=base, ends=(left, right))
         if not self.schedule.keeps_lines:
-            self._add_grams(sums, block, left, right)
+            for begin, end in spans(tile.shape[1], self.schedule.gram_rows):
+                self._add_grams(sums, tile[:, begin:end, self.tiles.sample.lines].mT, left, right)
 
-    def _add_by_products(
-        self, sums: PairSums, start: int, tile: Tensor, first: int, last: int, *, steps: ProductSteps
-    ) -> None:
-        """Adds a tile (members, rows, cols) whose first row is `start`, once its members have been compared."""
-        left, right = self.left[first:last], self.right[first:last]
-        base = most_central(sums.l1, left, right, members=len(tile))
-        for begin, end in spans(tile.shape[1], steps.rows):
-            found = sums_of_pairs([tile[:, begin:end]], base, left, right, at_once=steps.pairs)
-            sums.row_dot[:, start + begin : start + end] = found.dot
-            sums.row_squared[:, start + begin : start + end] = found.squared
-        for begin, end in spans(tile.shape[2], steps.cols):
-            columns = tile[:, :, begin:end].mT
-            parts = [columns[:, :, low:high] for low, high in spans(tile.shape[1], steps.col_rows)]
-            found = sums_of_pairs(parts, base, left, right, at_once=steps.pairs)
-            sums.col_dot[:, begin:end] += found.dot
-            sums.col_squared[:, begin:end] += found.squared
-
-    def _add_grams(self, sums: PairSums, block: WeightBlock, left: Tensor, right: Tensor) -> None:
-        columns = block.weights[:, :, self.tiles.sample.lines].mT
+    def _add_grams(self, sums: PairSums, columns: Tensor, left: Tensor, right: Tensor) -> None:
         for begin, end in spans(len(left), self.schedule.spectrum_pairs):
             sums.gram[begin:end] += gram(columns, left[begin:end], right[begin:end])
 

@@ -102,12 +102,14 @@ class LayerSchedule:
 
     `judged_pairs` are judged at once when the layer is complete, `spectrum_pairs` of these have their spectra at once.
     Sampled lines are kept where `keeps_lines`, so that a pair's Gram matrix is one product when the layer is complete;
-    it is added up block by block where the columns of a long layer take more than their share of memory. `dense` says
+    it is added up, `gram_rows` after `gram_rows`, where the columns of a long layer take more than their share of
+    memory. `dense` says
     whether a pass compares all pairs of members as wholes and picks those wanted, `products` how their sums by row and
     column come from products of all members, if they do.
 
     A layer of one tile is read once whatever the passes; a layer of several is read once for its range and once for
-    every pass, since no pair's spread can be known before the last row has been seen.
+    every pass, since no pair's spread can be known before the last row has been seen. Of such a layer two tiles are
+    held: the next is read while one is compared.
     """
 
     tile_rows: int
@@ -116,6 +118,7 @@ class LayerSchedule:
     batch_pairs: int
     judged_pairs: int
     spectrum_pairs: int
+    gram_rows: int
     keeps_lines: bool
     dense: bool
     products: ProductSteps | None
@@ -133,7 +136,8 @@ def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
     whole, pair_bytes = shape.rows * shape.row_bytes, shape.pair_bytes(keeps_lines=keeps_lines)
     fits = whole + pair_bytes <= free
     passes = max(1, min(shape.pairs, (free - whole if fits else free // 2) // pair_bytes))
-    tile_rows = max(1, min(shape.rows, (free - passes * pair_bytes) // shape.row_bytes))
+    tiles = 1 if fits else 2
+    tile_rows = max(1, min(shape.rows, (free - passes * pair_bytes) // (tiles * shape.row_bytes)))
     dense = passes * DENSE >= shape.all_pairs
     return LayerSchedule(
         tile_rows=tile_rows,
@@ -142,17 +146,27 @@ def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
         batch_pairs=_at_once(shape, block_rows_of(shape) * shape.cols),
         judged_pairs=_at_once(shape, shape.rows + shape.cols),
         spectrum_pairs=_at_once(shape, shape.order * max(shape.rows, shape.cols)),
+        gram_rows=gram_rows_of(shape),
         keeps_lines=keeps_lines,
         dense=dense,
         products=ProductSteps.of(shape) if products and dense else None,
     )
 
 
+def sweeps(shape: LayerShape, plan: LayerSchedule) -> Iterator[tuple[int, int]]:
+    """First and last row (half-open) of every tile in the order in which they are read."""
+    passes = max(1, -(-shape.pairs // plan.pass_pairs))
+    for _ in range(1 if plan.tile_rows >= shape.rows else 1 + passes):
+        yield from spans(shape.rows, plan.tile_rows)
+
+
 def held_bytes(shape: LayerShape, plan: LayerSchedule) -> int:
     """The most that is held at once where a layer passes by this plan."""
     sums = plan.pass_pairs * shape.pair_bytes(keeps_lines=plan.keeps_lines)
     kept = shape.kept_bytes(keeps_lines=plan.keeps_lines)
-    return plan.tile_rows * shape.row_bytes + sums + kept + work_bytes(shape, products=plan.products is not None)
+    tiles = 1 if plan.tile_rows >= shape.rows else 2
+    work = work_bytes(shape, products=plan.products is not None)
+    return tiles * plan.tile_rows * shape.row_bytes + sums + kept + work
 
 
 def _pays_products(shape: LayerShape, memory_bytes: int) -> bool:
@@ -164,6 +178,11 @@ def block_rows_of(shape: LayerShape) -> int:
     """Rows of a block, where tiles are no shorter."""
     weights = min(BLOCK_WEIGHTS // shape.members, PAIR_WEIGHTS)
     return max(1, min(shape.rows, weights // shape.cols))
+
+
+def gram_rows_of(shape: LayerShape) -> int:
+    """Rows whose sampled columns are gathered from all members at once."""
+    return max(1, min(shape.rows, PRODUCT_NUMBERS // (shape.members * shape.order)))
 
 
 def _at_once(shape: LayerShape, numbers: int) -> int:
@@ -184,7 +203,8 @@ def work_bytes(shape: LayerShape, *, products: bool) -> int:
     judged = _at_once(shape, line) * line * JUDGED_WORK_BYTES
     lines = shape.order * max(shape.rows, shape.cols)
     spectra = _at_once(shape, lines) * (24 * lines + 40 * shape.order**2)
-    return shape.members * block * MEMBER_WORK_BYTES + compared + judged + spectra
+    gathered = shape.members * shape.order * gram_rows_of(shape) * WEIGHT_BYTES
+    return shape.members * block * MEMBER_WORK_BYTES + compared + judged + spectra + gathered
 
 
 def spans(total: int, step: int) -> Iterator[tuple[int, int]]:
