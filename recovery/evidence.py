@@ -1,22 +1,20 @@
 """All evidence of a cluster in one pass over the bytes of its members."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 
 from recovery.copies import CopySearch, CopyVerdict
-from recovery.layer_evidence import LayerComparison, LayerVerdict
+from recovery.filled_ranks import AskedAgain, ask_filled_ranks
+from recovery.layer_evidence import LayerVerdict
 from recovery.layer_record import LayerRecord, joined
 from recovery.moments import LayerMoments
-from recovery.reading import TileRead, TileReader
+from recovery.passes import comparison_of, planned_layer, planned_reads, stored_bytes
+from recovery.reading import TileReader
 from recovery.sample import SampleRecord
-from recovery.schedule import LayerSchedule, LayerShape, held_bytes, plan_layer, sweeps
 from recovery.settings import EvidenceSettings
-from recovery.spectrum import SpectrumSample
-from recovery.tiles import LayerTiles
 from storage.errors import UsageError
 from storage.types import (
     FLOAT_DTYPE_BYTES,
@@ -73,7 +71,8 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
 
     Layers outside the architecture's key are measured, but do not vote on steps and directions.
     Each layer of all members is read once and dropped after use; one that does not fit in `settings.memory_bytes`
-    passes in tiles of rows with the same result. Layers are shared where name, rows and columns agree.
+    passes in tiles of rows with the same result, and a few may be read again for ranks that need more rows
+    (`recovery.filled_ranks`). Layers are shared where name, rows and columns agree.
     Raises `UsageError` where nothing is shared, `ModelUnreadable` as the sources do or where a weight is no finite
     number; the latter untouched, since the caller knows which member it was.
     """
@@ -88,14 +87,16 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         _PairTotals.empty(len(pairs.left)),
         LayerRecord.over(layers, len(pairs.left), keeps_distances=settings.layer_distances),
     )
-    planned = [_planned(layer, sources, len(pairs.left), settings) for layer in layers]
+    planned = [planned_layer(layer, sources, len(pairs.left), settings) for layer in layers]
     reads = planned_reads(planned, settings.memory_bytes)
     with TileReader(sources, reads, settings.read_weights, counts=settings.device == "cpu") as reader:
         for plan in planned:
-            seen, verdicts = _comparison(plan, reader, pairs, settings).run(copies, sample)
+            seen, verdicts = comparison_of(plan, reader, pairs, settings).run(copies, sample)
             moments.append(seen)
             totals.add(verdicts, plan.layer)
             by_layer.add(verdicts, plan.layer)
+    again = ask_filled_ranks(planned, sources, pairs, by_layer, settings)
+    totals.correct_ranks(again, by_layer)
     roundoff = np.array([_roundoff(source, layers) for source in sources])
     seen_layers, low_rank = by_layer.evidence(mixed=roundoff[pairs.left] != roundoff[pairs.right])
     weights = sum(layer.rows * layer.cols for layer in layers)
@@ -103,7 +104,7 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         members=len(sources),
         pairs=totals.evidence(pairs, copies.verdict(), low_rank, weights=weights),
         moments=_weight_moments(layers, moments),
-        bytes_read=sum(_stored_bytes(source, layers) for source in sources),
+        bytes_read=sum(stored_bytes(layer, sources) for layer in layers) + again.bytes_read,
         layers=seen_layers,
         sample=tuple(sample.blocks.values()),
         sample_names=tuple(sample.blocks),
@@ -120,55 +121,6 @@ def shared_layers(sources: Sequence[TensorSource]) -> list[ComparableTensor]:
     shapes = [{(t.name, t.rows, t.cols) for t in source.tensors.values()} for source in sources]
     shared = set.intersection(*shapes)
     return [t for _, t in sorted(sources[0].tensors.items()) if (t.name, t.rows, t.cols) in shared]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedLayer:
-    """A layer, which of its lines spectra are taken from, and how it passes through memory."""
-
-    layer: ComparableTensor
-    sample: SpectrumSample
-    shape: LayerShape
-    schedule: LayerSchedule
-
-
-def _planned(
-    layer: ComparableTensor, sources: Sequence[TensorSource], pairs: int, settings: EvidenceSettings
-) -> PlannedLayer:
-    sample = SpectrumSample(layer.rows, layer.cols, min(layer.rows, layer.cols, settings.spectrum_rows))
-    shape = LayerShape(len(sources), pairs, layer.rows, layer.cols, sample.order)
-    return PlannedLayer(layer, sample, shape, plan_layer(shape, settings.memory_bytes))
-
-
-def planned_reads(planned: Sequence[PlannedLayer], memory_bytes: int) -> Iterator[TileRead]:
-    """All tiles in the order in which they are compared.
-
-    The first tile of a layer is read while the layer before is compared, where `memory_bytes` has room for it beside
-    all that the layer before takes.
-    """
-    held = memory_bytes
-    for plan in planned:
-        shape, schedule = plan.shape, plan.schedule
-        early = held + schedule.tile_rows * shape.row_bytes <= memory_bytes
-        whole = schedule.tile_rows >= shape.rows
-        for start, stop in sweeps(shape, schedule):
-            yield TileRead(plan.layer.name, shape.cols, start, stop, whole=whole, early=early)
-            early = True
-        held = held_bytes(shape, schedule)
-
-
-def _comparison(plan: PlannedLayer, reader: TileReader, pairs: Pairs, settings: EvidenceSettings) -> LayerComparison:
-    name, device = plan.layer.name, settings.device
-    left, right = (torch.from_numpy(ends).to(device) for ends in (pairs.left, pairs.right))
-    roundoff = [UNIT_ROUNDOFF[source.tensors[name].spec.dtype] for source in reader.sources]
-    return LayerComparison(
-        tiles=LayerTiles(reader, len(roundoff), name, plan.sample, plan.schedule.tile_rows, device),
-        left=left,
-        right=right,
-        roundoff=torch.tensor(roundoff, dtype=torch.float64, device=device),
-        schedule=plan.schedule,
-        extremes=settings.layer_distances,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +156,12 @@ class _PairTotals:
         np.maximum(self.l_lora, ranks, out=self.l_lora)
         np.add(self.l_lora_sum, ranks, out=self.l_lora_sum)
 
+    def correct_ranks(self, again: AskedAgain, by_layer: LayerRecord) -> None:
+        """Takes the ranks of `by_layer` for pairs of which some were asked again."""
+        ranks = np.stack([rank[again.pairs] for rank in by_layer.ranks], axis=1)
+        self.l_lora[again.pairs] = ranks.max(1, initial=0)
+        self.l_lora_sum[again.pairs] = ranks.sum(1)
+
     def evidence(self, pairs: Pairs, copies: CopyVerdict, low_rank: BoolArray, *, weights: int) -> PairEvidence:
         """The evidence once all layers, of `weights` together, have been added."""
         return PairEvidence(
@@ -234,7 +192,3 @@ def _roundoff(source: TensorSource, layers: Sequence[ComparableTensor]) -> float
     """Of the format that most compared layers are stored in, the coarser one where that is undecided."""
     formats = Counter(source.tensors[layer.name].spec.dtype for layer in layers)
     return max((count, UNIT_ROUNDOFF[dtype]) for dtype, count in formats.items())[1]
-
-
-def _stored_bytes(source: TensorSource, layers: Sequence[ComparableTensor]) -> int:
-    return sum(layer.rows * layer.cols * FLOAT_DTYPE_BYTES[source.tensors[layer.name].spec.dtype] for layer in layers)
