@@ -137,4 +137,4 @@ def _picked(members: Tensor, wanted: Tensor) -> Tensor:
 
 def difference(weights: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """What right has beyond left (pairs, ...) in float64, of members' `weights` (members, ...)."""
-    return weights.index_select(0, right).to(torch.float64).sub_(weights.index_select(0, left))
+    return _picked(weights, right).to(torch.float64, copy=True).sub_(_picked(weights, left))

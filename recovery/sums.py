@@ -49,7 +49,9 @@ class MemberSums:
             inside = (lines >= start) & (lines < start + tile.shape[1])
             self.lines[:, inside] = tile[:, lines[inside] - start]
         elif self.lines.shape[1]:
-            self.lines[:, :, start : start + tile.shape[1]] = tile[:, :, lines].mT
+            lines = lines.to(tile.device)
+            for kept, member in zip(self.lines, tile, strict=True):  # a matrix is turned faster than a stack of them
+                kept[:, start : start + len(member)] = member.index_select(1, lines).T
 
     def add(self, block: WeightBlock, *, scale: Scale) -> None:
         """Adds a block of rows that has not been added yet."""
