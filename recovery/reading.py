@@ -58,10 +58,13 @@ class _Buffer:
     array: WeightArray  # (members, rows, cols)
 
     @classmethod
-    def of(cls, old: list["_Buffer"], read: TileRead, members: int) -> "_Buffer":
-        """The buffer in `old`, if any, where it is as large as the read, or larger for a last tile; else a new one."""
+    def of(cls, free: list["_Buffer"], read: TileRead, members: int) -> "_Buffer":
+        """The buffer in `free`, if any, where it is as large as the read, or larger for a last tile; else a new one.
+
+        It is taken from the list, so that nothing holds it when a new one is made.
+        """
         shape = (members, read.stop - read.start, read.cols)
-        kept = old.pop() if old else None
+        kept = free.pop() if free else None
         if kept is not None and (kept.array.shape == shape or (kept.name == read.name and read.start > 0)):
             return cls(read.name, kept.array)
         del kept
@@ -100,16 +103,16 @@ class TileReader:
         if read is None:
             raise ValueError("all tiles have been taken")
         if self.ahead is None:
-            self.buffers[:] = [_Buffer.of(self.buffers[-1:], read, len(self.sources))]
-            self.ahead = self._begin(read)
+            del self.buffers[:-1]
+            self.ahead = self._begin(read, self.buffers)
         tile, self.ahead = self.ahead.result(), None
         self.coming = next(self.reads, None)
         if self.coming is not None and self.coming.early:
-            self.buffers[:] = [self.buffers[-1], _Buffer.of(self.buffers[:-1], self.coming, len(self.sources))]
-            self.ahead = self._begin(self.coming)
+            self.ahead = self._begin(self.coming, [self.buffers.pop(0)] if len(self.buffers) > 1 else [])
         return read, tile
 
-    def _begin(self, read: TileRead) -> Future[ReadTile]:
+    def _begin(self, read: TileRead, free: list[_Buffer]) -> Future[ReadTile]:
+        self.buffers.append(_Buffer.of(free, read, len(self.sources)))
         out = self.buffers[-1].array[:, : read.stop - read.start]
         return self.thread.submit(_read, self.sources, read, out, self.read_weights, counts=self.counts)
 

@@ -1,6 +1,7 @@
 """Tiles are read in order, one ahead, in one thread that neither hides failures nor outlives its consumer."""
 
 import threading
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -78,6 +79,30 @@ def test_two_buffers_take_turns():
         tiles = [reader.take()[1].weights for _ in range(3)]
     assert np.shares_memory(tiles[0], tiles[2])
     assert not np.shares_memory(tiles[0], tiles[1])
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_buffer_that_does_not_fit_goes_before_the_next_is_made(early: bool, monkeypatch: pytest.MonkeyPatch):
+    shapes = {f"layer{i}": (4 + i, 5) for i in range(5)}
+    source = MemorySource({name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()})
+    wanted = (TileRead(name, 5, 0, rows, whole=True, early=early) for name, (rows, _) in shapes.items())
+    alive: list[weakref.ref[np.ndarray]] = []
+    most = 0
+    empty = np.empty
+
+    def noted(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        nonlocal most
+        made = empty(shape, dtype)
+        if len(shape) == 3:
+            alive.append(weakref.ref(made))
+            most = max(most, sum(one() is not None for one in alive))
+        return made
+
+    monkeypatch.setattr("recovery.reading.np.empty", noted)
+    with TileReader([source], wanted, 1000, counts=True) as reader:
+        for _ in shapes:
+            reader.take()
+    assert most == (2 if early else 1)
 
 
 def test_a_failure_is_raised_where_its_tile_is_taken():
