@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from crawler.sampling import make_plan
+from crawler.sources import HubSource
 from indexer.inheritance import LEAST_SLOPE, learned_shares, slopes
 from indexer.relatedness import kin_threshold, relatedness
 from modelkin.config import Config
@@ -56,7 +57,8 @@ def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSou
     """
     score, inherited, learned = _relatedness(sources, config) or (None, None, None)
     threshold = kin_threshold(config.index.index_models)
-    evidence = gather(sources, _one_pair(), config.evidence)
+    far = any(isinstance(source, HubSource) for source in sources)
+    evidence = gather(sources, _one_pair(), (config.over_a_hub if far else config).evidence)
     layers, weights = _shared(sources)
     pairs = evidence.pairs
     kin = None

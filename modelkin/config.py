@@ -10,7 +10,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -18,6 +18,9 @@ from crawler.settings import CrawlSettings, HubSettings
 from indexer.settings import IndexSettings
 from recovery.settings import EvidenceSettings, RecoverySettings
 from storage.errors import UsageError
+
+HUB_READ_WEIGHTS = 2**26
+"""Weights that one read of a model on a Hub asks for at least: requests in flight, not the cache, decide its speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,12 @@ class Config:
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     exact: ExactSettings = field(default_factory=ExactSettings)
     recovery: RecoverySettings = field(default_factory=RecoverySettings)
+
+    @property
+    def over_a_hub(self) -> "Config":
+        """The same, for weights that are read from a Hub."""
+        read_weights = max(HUB_READ_WEIGHTS, self.evidence.read_weights)
+        return replace(self, evidence=replace(self.evidence, read_weights=read_weights))
 
     def as_dict(self) -> dict[str, Any]:
         """All settings as plain values, for the record of a run."""

@@ -4,13 +4,11 @@ Members are widened to float64 once per block, not once per pair. Kin differ by 
 products in float32 would lose the slopes in rounding, and weights near float32's limit would overflow when squared.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-CANCELLED = 2.0**-20
-"""Of the terms of a sum of squares: below it more than a third of float64's digits are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +20,27 @@ class Scale:
     col_low: Tensor  # (members, cols) float32
     col_high: Tensor
 
-    def apply(self, wide: Tensor) -> Tensor:
-        """Min-max scaled weights of all members, float64 (members, rows, cols); 0 where a member's are all equal."""
+    @property
+    def min_max(self) -> "MinMax":
+        """What takes each member's range to 0 and 1."""
         width = self.high - self.low
-        width = torch.where(width > 0, width, torch.inf)
-        return (wide - self.low[:, None, None]).div_(width[:, None, None])
+        factor = torch.where(width > 0, 1 / width, 0.0)
+        return MinMax((-self.low * factor).unbind(), tuple(factor.tolist()))
+
+
+@dataclass(frozen=True, slots=True)
+class MinMax:
+    """Min-max scaling of each member as one multiplication and addition; by 0 where its weights are all equal."""
+
+    offsets: Sequence[Tensor]  # (members), float64 each
+    factors: Sequence[float]
+
+    def apply(self, wide: Tensor) -> Tensor:
+        """Scaled weights, float64 (members, rows, cols)."""
+        scaled = torch.empty_like(wide)
+        for out, member, offset, factor in zip(scaled, wide, self.offsets, self.factors, strict=True):
+            torch.add(offset, member, alpha=factor, out=out)
+        return scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +53,11 @@ class WeightBlock:
     scaled: Tensor  # float64, for Eq. 1
 
     @classmethod
-    def of(cls, start: int, weights: Tensor, scale: Scale) -> "WeightBlock":
-        """Of float32 `weights` whose first row is `start` in a layer of this range."""
-        wide = weights.to(torch.float64)
-        return cls(start, weights.contiguous(), wide, scale.apply(wide))
+    def of(cls, start: int, weights: Tensor, scaling: MinMax) -> "WeightBlock":
+        """Of float32 `weights` whose first row is `start` in a layer that is scaled so."""
+        wide = torch.empty(weights.shape, dtype=torch.float64, device=weights.device)
+        wide.copy_(weights)
+        return cls(start, weights, wide, scaling.apply(wide))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +80,32 @@ class LineSums:
     largest: Tensor  # (pairs,) entry of r, at least 0
     smallest: Tensor  # (pairs,) entry of r, at most 0
 
-    def of(self, wanted: Tensor) -> "LineSums":
-        """Of some pairs, bool (pairs,)."""
-        if wanted.all():
-            return self
-        columns = (self.row_dot, self.row_squared, self.col_dot, self.col_squared, self.largest, self.smallest)
-        return LineSums(*(column[wanted] for column in columns))
-
 
 def extent(block: WeightBlock, left: Tensor, right: Tensor, *, dense: bool) -> Extent:
     """Compares members `left` and `right` (pairs,) int64, left < right.
 
-    `torch.pdist` subtracts and reduces in registers, where a difference that is written and read again takes ten times
-    as long; where pairs are `dense` one call of it serves all pairs of members, wanted or not.
+    `torch.pdist` and `torch.cdist` subtract and reduce in registers, where a difference that is written and read again
+    takes ten times as long; where pairs are `dense` one call serves all pairs of members, wanted or not.
     """
     if dense:
         members = len(block.weights)
         # Pairs (0, 1), (0, 2), ... (1, 2), ...: those before `left` come first.
         place = left * (2 * members - left - 1) // 2 + right - left - 1
-        every = _extent_of_all(block.weights, block.wide, block.scaled)
-        return Extent(every.l_ft[place], every.l1[place], every.changed[place])
-    ends = torch.stack([left, right], 1)
-    found = [_extent_of_all(block.weights[pair], block.wide[pair], block.scaled[pair]) for pair in ends]
-    columns = zip(*((one.l_ft, one.l1, one.changed) for one in found), strict=True)
-    return Extent(*(torch.cat(column) for column in columns))
+        # Counts stay exact in float32 up to 2**24, far above a block's weights.
+        powers = ((block.scaled, torch.inf), (block.wide, 1.0), (block.weights, 0.0))
+        return Extent(*(torch.pdist(form.flatten(1), power).to(torch.float64)[place] for form, power in powers))
+    ends = list(zip(left.tolist(), right.tolist(), strict=True))
+    return Extent(
+        _distances(block.scaled, ends, torch.inf),
+        _distances(block.wide, ends, 1.0),
+        _distances(block.weights, ends, 0.0),
+    )
+
+
+def _distances(members: Tensor, ends: Sequence[tuple[int, int]], power: float) -> Tensor:
+    """(pairs,) float64."""
+    flat = members.flatten(1).unsqueeze(1)
+    return torch.cat([torch.cdist(flat[u], flat[v], power).view(1) for u, v in ends]).to(torch.float64)
 
 
 def most_central(l1: Tensor, left: Tensor, right: Tensor, *, members: int) -> int:
@@ -100,65 +117,24 @@ def most_central(l1: Tensor, left: Tensor, right: Tensor, *, members: int) -> in
     return int(torch.where(count > 0, total / count, torch.inf).argmin())
 
 
-def _extent_of_all(weights: Tensor, wide: Tensor, scaled: Tensor) -> Extent:
-    """Of all pairs of members, in the order of `torch.pdist`."""
-    # Counts stay exact in float32 up to 2**24, far above a block's weights.
-    changed = torch.pdist(weights.flatten(1), 0.0).to(torch.float64)
-    return Extent(torch.pdist(scaled.flatten(1), torch.inf), torch.pdist(wide.flatten(1), 1.0), changed)
-
-
 def line_sums(wide: Tensor, left: Tensor, right: Tensor, *, extremes: bool = False) -> LineSums:
     """Of members `left` and `right` (pairs,) int64 of a block, float64 (members, rows, cols).
 
     The extreme entries are 0 unless asked for.
     """
-    u = wide[left]
-    r = wide[right].sub_(u)
+    u = _picked(wide, left)
+    r = _picked(wide, right) - u
     ends = (r.amax((1, 2)).clamp_min(0), r.amin((1, 2)).clamp_max(0)) if extremes else (r.new_zeros(len(r)),) * 2
-    dot = u.mul_(r)  # in place: memory touched for the first time costs more than the arithmetic on it
+    dot = u * r
     squared = r.square_()
     return LineSums(dot.sum(2), squared.sum(2), dot.sum(1), squared.sum(1), *ends)
 
 
-@dataclass(frozen=True, slots=True)
-class BlockProducts:
-    """Inner products of a block's members row by row and column by column, which all pairs' sums follow from.
-
-    With d what a member has beyond one member that stands for all, <r, r> = <d, d> + <d', d'> - 2 <d, d'> is exact to
-    float64's rounding of the larger term. Near kin have small d, and what none of them changed stays exactly zero; two
-    members that are far nearer to each other than to that one lose digits, and are to be compared by themselves.
-    """
-
-    by_row: Tensor  # (1 + members, 1 + members, rows): the one that stands for all, then what each has beyond it
-    by_col: Tensor  # (1 + members, 1 + members, cols)
-
-    @classmethod
-    def of(cls, wide: Tensor, base: int) -> "BlockProducts":
-        """Of a block, float64 (members, rows, cols), with `base` standing for all."""
-        beyond = torch.cat([wide[base : base + 1], wide - wide[base]])
-        rows, cols = beyond.transpose(0, 1), beyond.permute(2, 0, 1).contiguous()
-        # Lines last: pairs are picked from the products as whole rows of memory.
-        return cls(*((lines @ lines.mT).permute(1, 2, 0).contiguous() for lines in (rows, cols)))
-
-    def line_sums(self, left: Tensor, right: Tensor) -> tuple[LineSums, Tensor]:
-        """Of members `left` and `right` (pairs,) int64, and whether all their digits hold, bool (pairs,)."""
-        row_dot, row_squared, rows_hold = _pair_sums(self.by_row, left, right)
-        col_dot, col_squared, cols_hold = _pair_sums(self.by_col, left, right)
-        zero = torch.zeros_like(row_dot[:, 0])
-        return LineSums(row_dot, row_squared, col_dot, col_squared, zero, zero), rows_hold & cols_hold
-
-
-def _pair_sums(products: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """<left, r> and <r, r> (pairs, lines), and (pairs,) whether they hold, from products (1 + n, 1 + n, lines)."""
-    own = products.diagonal(dim1=0, dim2=1).T.contiguous()
-    of_left, both = own[left + 1], own[right + 1]
-    both += of_left
-    between = products.flatten(0, 1)[(left + 1) * len(products) + right + 1]
-    squared = torch.sub(both, between, alpha=2)
-    dot = (products[0, right + 1].sub_(products[0, left + 1])).add_(between).sub_(of_left)
-    return dot, squared, (squared >= both.mul_(CANCELLED)).all(1)
+def _picked(members: Tensor, wanted: Tensor) -> Tensor:
+    """Of these members, without a copy where there is one."""
+    return members.narrow(0, int(wanted), 1) if len(wanted) == 1 else members.index_select(0, wanted)
 
 
 def difference(weights: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """What right has beyond left (pairs, ...) in float64, of members' `weights` (members, ...)."""
-    return weights[right].to(torch.float64).sub_(weights[left])
+    return _picked(weights, right).to(torch.float64, copy=True).sub_(_picked(weights, left))

@@ -5,17 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 
 from recovery.copies import CopySearch, CopyVerdict
-from recovery.layer_evidence import LayerComparison, LayerVerdict
+from recovery.filled_ranks import AskedAgain, ask_filled_ranks
+from recovery.layer_evidence import LayerVerdict
 from recovery.layer_record import LayerRecord, joined
 from recovery.moments import LayerMoments
+from recovery.passes import comparison_of, planned_layer, planned_reads, stored_bytes
+from recovery.reading import TileReader
 from recovery.sample import SampleRecord
-from recovery.schedule import LayerShape, plan_layer
 from recovery.settings import EvidenceSettings
-from recovery.spectrum import SpectrumSample
-from recovery.tiles import LayerTiles
 from storage.errors import UsageError
 from storage.types import (
     FLOAT_DTYPE_BYTES,
@@ -72,7 +71,8 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
 
     Layers outside the architecture's key are measured, but do not vote on steps and directions.
     Each layer of all members is read once and dropped after use; one that does not fit in `settings.memory_bytes`
-    passes in tiles of rows with the same result. Layers are shared where name, rows and columns agree.
+    passes in tiles of rows with the same result, and a few may be read again for ranks that need more rows
+    (`recovery.filled_ranks`). Layers are shared where name, rows and columns agree.
     Raises `UsageError` where nothing is shared, `ModelUnreadable` as the sources do or where a weight is no finite
     number; the latter untouched, since the caller knows which member it was.
     """
@@ -87,11 +87,16 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         _PairTotals.empty(len(pairs.left)),
         LayerRecord.over(layers, len(pairs.left), keeps_distances=settings.layer_distances),
     )
-    for layer in layers:
-        seen, verdicts = _comparison(layer, sources, pairs, settings).run(copies, sample)
-        moments.append(seen)
-        totals.add(verdicts, layer)
-        by_layer.add(verdicts, layer)
+    planned = [planned_layer(layer, sources, len(pairs.left), settings) for layer in layers]
+    reads = planned_reads(planned, settings.memory_bytes)
+    with TileReader(sources, reads, settings.read_weights, counts=settings.device == "cpu") as reader:
+        for plan in planned:
+            seen, verdicts = comparison_of(plan, reader, pairs, settings).run(copies, sample)
+            moments.append(seen)
+            totals.add(verdicts, plan.layer)
+            by_layer.add(verdicts, plan.layer)
+    again = ask_filled_ranks(planned, sources, pairs, by_layer, settings)
+    totals.correct_ranks(again, by_layer)
     roundoff = np.array([_roundoff(source, layers) for source in sources])
     seen_layers, low_rank = by_layer.evidence(mixed=roundoff[pairs.left] != roundoff[pairs.right])
     weights = sum(layer.rows * layer.cols for layer in layers)
@@ -99,7 +104,7 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         members=len(sources),
         pairs=totals.evidence(pairs, copies.verdict(), low_rank, weights=weights),
         moments=_weight_moments(layers, moments),
-        bytes_read=sum(_stored_bytes(source, layers) for source in sources),
+        bytes_read=sum(stored_bytes(layer, sources) for layer in layers) + again.bytes_read,
         layers=seen_layers,
         sample=tuple(sample.blocks.values()),
         sample_names=tuple(sample.blocks),
@@ -116,24 +121,6 @@ def shared_layers(sources: Sequence[TensorSource]) -> list[ComparableTensor]:
     shapes = [{(t.name, t.rows, t.cols) for t in source.tensors.values()} for source in sources]
     shared = set.intersection(*shapes)
     return [t for _, t in sorted(sources[0].tensors.items()) if (t.name, t.rows, t.cols) in shared]
-
-
-def _comparison(
-    layer: ComparableTensor, sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSettings
-) -> LayerComparison:
-    sample = SpectrumSample(layer.rows, layer.cols, min(layer.rows, layer.cols, settings.spectrum_rows))
-    shape = LayerShape(len(sources), len(pairs.left), layer.rows, layer.cols, sample.order)
-    schedule = plan_layer(shape, settings.memory_bytes)
-    left, right = (torch.from_numpy(ends).to(settings.device) for ends in (pairs.left, pairs.right))
-    roundoff = [UNIT_ROUNDOFF[source.tensors[layer.name].spec.dtype] for source in sources]
-    return LayerComparison(
-        tiles=LayerTiles(sources, layer.name, sample, tile_rows=schedule.tile_rows, device=settings.device),
-        left=left,
-        right=right,
-        roundoff=torch.tensor(roundoff, dtype=torch.float64, device=settings.device),
-        schedule=schedule,
-        extremes=settings.layer_distances,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +156,12 @@ class _PairTotals:
         np.maximum(self.l_lora, ranks, out=self.l_lora)
         np.add(self.l_lora_sum, ranks, out=self.l_lora_sum)
 
+    def correct_ranks(self, again: AskedAgain, by_layer: LayerRecord) -> None:
+        """Takes the ranks of `by_layer` for pairs of which some were asked again."""
+        ranks = np.stack([rank[again.pairs] for rank in by_layer.ranks], axis=1)
+        self.l_lora[again.pairs] = ranks.max(1, initial=0)
+        self.l_lora_sum[again.pairs] = ranks.sum(1)
+
     def evidence(self, pairs: Pairs, copies: CopyVerdict, low_rank: BoolArray, *, weights: int) -> PairEvidence:
         """The evidence once all layers, of `weights` together, have been added."""
         return PairEvidence(
@@ -199,7 +192,3 @@ def _roundoff(source: TensorSource, layers: Sequence[ComparableTensor]) -> float
     """Of the format that most compared layers are stored in, the coarser one where that is undecided."""
     formats = Counter(source.tensors[layer.name].spec.dtype for layer in layers)
     return max((count, UNIT_ROUNDOFF[dtype]) for dtype, count in formats.items())[1]
-
-
-def _stored_bytes(source: TensorSource, layers: Sequence[ComparableTensor]) -> int:
-    return sum(layer.rows * layer.cols * FLOAT_DTYPE_BYTES[source.tensors[layer.name].spec.dtype] for layer in layers)

@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from recovery.copies import CopySearch
 from recovery.direction import GroupSums, log_likelihood_ratio
-from recovery.distances import BlockProducts, WeightBlock, difference, extent, line_sums, most_central
+from recovery.distances import Scale, WeightBlock, extent, line_sums, most_central
 from recovery.moments import LayerMoments
 from recovery.sample import SampleRecord
-from recovery.schedule import LayerSchedule, spans
+from recovery.schedule import LayerSchedule, ProductSteps, spans
 from recovery.spectrum import (
-    Noise,
     RoundingProfile,
     SpectrumSample,
     SpectrumVerdict,
@@ -21,7 +19,7 @@ from recovery.spectrum import (
     judge_spectra,
     rounding_profile,
 )
-from recovery.sums import MemberSums, PairSums
+from recovery.sums import MemberSums, PairSums, add_products
 from recovery.tiles import LayerTiles
 
 
@@ -60,61 +58,61 @@ class LayerComparison:
         """
         tiles, lines, keeps_lines = self.tiles, self.tiles.sample, self.schedule.keeps_lines
         scale = tiles.scale()
-        members = MemberSums.empty(len(tiles.sources), lines, tiles.device, keeps_lines=keeps_lines)
+        members = MemberSums.empty(tiles.members, lines, tiles.device, keeps_lines=keeps_lines, known=tiles.moments)
         in_layer = copies.layer(scale, weights=lines.rows * lines.cols)
         verdicts: list[LayerVerdict] = []
         # A layer without pairs still makes one pass, for the moments.
         for first, last in spans(len(self.left), self.schedule.pass_pairs) if len(self.left) else [(0, 0)]:
             sums = PairSums.empty(last - first, lines, tiles.device, keeps_lines=keeps_lines)
-            for start, weights in self._blocks():
-                block = WeightBlock.of(start, weights, scale)
+            for start, tile in tiles:
                 if first == 0:
-                    members.add(block, sample=lines, scale=scale)
-                    sample.see(tiles.name, start, weights)
-                self._add_pairs(sums, block, first, last)
-                in_layer.see_pairs(block.weights, first, last)
+                    members.keep_lines(start, tile, lines)
+                    sample.see(tiles.name, start, tile)
+                for block in self._blocks(start, tile, scale):
+                    if first == 0:
+                        members.add(block, scale=scale)
+                    self._add_block(sums, block, first, last)
+                    in_layer.see_pairs(block.weights, first, last)
+                self._add_tile(sums, start, tile, first, last)
             verdicts += self._conclude(sums, members, first, last)
         copies.add(in_layer)
         return members.moments, verdicts
 
-    def _blocks(self) -> Iterator[tuple[int, Tensor]]:
-        for start, tile in self.tiles:
-            for begin, end in spans(tile.shape[1], self.schedule.block_rows):
-                yield start + begin, tile[:, begin:end]
+    def _blocks(self, start: int, tile: Tensor, scale: Scale) -> Iterator[WeightBlock]:
+        scaling = scale.min_max
+        for begin, end in spans(tile.shape[1], self.schedule.block_rows):
+            yield WeightBlock.of(start + begin, tile[:, begin:end], scaling)
 
-    def _add_pairs(self, sums: PairSums, block: WeightBlock, first: int, last: int) -> None:
+    @property
+    def _products(self) -> ProductSteps | None:
+        return None if self.extremes else self.schedule.products
+
+    def _add_block(self, sums: PairSums, block: WeightBlock, first: int, last: int) -> None:
+        """Adds what is asked of blocks that stay in the cache."""
         if first == last:
             return
         left, right = self.left[first:last], self.right[first:last]
-        seen = extent(block, left, right, dense=self.schedule.dense)
-        sums.add_extent(seen)
-        apart = torch.ones_like(left, dtype=torch.bool)
-        if self.schedule.products and not self.extremes:
-            base = most_central(seen.l1, left, right, members=len(block.wide))
-            apart = self._add_by_products(sums, block, BlockProducts.of(block.wide, base), left, right)
-        places = apart.nonzero().flatten()
-        for begin, end in spans(len(places), self.schedule.batch_pairs):
-            place = places[begin:end]
-            found = line_sums(block.wide, left[place], right[place], extremes=self.extremes)
-            sums.add_lines(place, block.start, found)
+        sums.add_extent(extent(block, left, right, dense=self.schedule.dense))
+        if self._products is None:
+            for begin, end in spans(last - first, self.schedule.batch_pairs):
+                found = line_sums(block.wide, left[begin:end], right[begin:end], extremes=self.extremes)
+                sums.add_lines(slice(begin, end), block.start, found)
+
+    def _add_tile(self, sums: PairSums, start: int, tile: Tensor, first: int, last: int) -> None:
+        """Adds what products of matrices tell of a tile (members, rows, cols), once its blocks have been added."""
+        if first == last:
+            return
+        left, right, steps = self.left[first:last], self.right[first:last], self._products
+        if steps is not None:
+            base = most_central(sums.l1, left, right, members=len(tile))
+            add_products(sums, start, tile, steps, base=base, ends=(left, right))
         if not self.schedule.keeps_lines:
-            self._add_grams(sums, block, left, right)
+            for begin, end in spans(tile.shape[1], self.schedule.gram_rows):
+                self._add_grams(sums, tile[:, begin:end, self.tiles.sample.lines].mT, left, right)
 
-    def _add_by_products(
-        self, sums: PairSums, block: WeightBlock, products: BlockProducts, left: Tensor, right: Tensor
-    ) -> Tensor:
-        """Adds the pairs that products are exact for; bool (pairs,) which they are not exact for."""
-        apart = []
-        for begin, end in spans(len(left), self.schedule.judged_pairs):
-            found, holds = products.line_sums(left[begin:end], right[begin:end])
-            sums.add_lines(begin + holds.nonzero().flatten(), block.start, found.of(holds))
-            apart.append(~holds)
-        return torch.cat(apart)
-
-    def _add_grams(self, sums: PairSums, block: WeightBlock, left: Tensor, right: Tensor) -> None:
-        columns = block.weights[:, :, self.tiles.sample.lines].mT
+    def _add_grams(self, sums: PairSums, columns: Tensor, left: Tensor, right: Tensor) -> None:
         for begin, end in spans(len(left), self.schedule.spectrum_pairs):
-            sums.gram[begin:end] += gram(difference(columns, left[begin:end], right[begin:end]))
+            sums.gram[begin:end] += gram(columns, left[begin:end], right[begin:end])
 
     def _conclude(self, sums: PairSums, members: MemberSums, first: int, last: int) -> Iterator[LayerVerdict]:
         rounding = rounding_profile(members.row_squared, members.col_squared, self.roundoff, sample=self.tiles.sample)
@@ -125,10 +123,11 @@ class LayerComparison:
 
     def _spectra(self, batch: "_PairBatch", members: MemberSums, rounding: RoundingProfile) -> SpectrumVerdict:
         """In parts: a Gram matrix takes far more memory than all else that is judged of a pair."""
-        sample = self.tiles.sample
-        parts = [batch.part(begin, end) for begin, end in spans(len(batch.left), self.schedule.spectrum_pairs)]
-        noises: list[Noise] = [rounding.noise(part.left, part.right) for part in parts]
-        judged = [judge_spectra(p.gram(members, sample), n, sample=sample) for p, n in zip(parts, noises, strict=True)]
+        sample, noise = self.tiles.sample, rounding.noise(batch.left, batch.right)
+        judged = []
+        for begin, end in spans(len(batch.left), self.schedule.spectrum_pairs):
+            grams = batch.part(begin, end).gram(members, sample)
+            judged.append(judge_spectra(grams, noise.of(slice(begin, end)), sample=sample))
         return SpectrumVerdict.joined(judged)
 
 
@@ -155,10 +154,12 @@ class _PairBatch:
         """Of the sampled lines (pairs, order, order); equal layers need no product."""
         if len(self.sums.gram):
             return self.sums.gram[self.at]
-        grams = self.sums.l1.new_zeros((len(self.left), sample.order, sample.order))
         changed = self.sums.changed[self.at] > 0
+        if changed.all():
+            return gram(members.lines, self.left, self.right)
+        grams = self.sums.l1.new_zeros((len(self.left), sample.order, sample.order))
         if changed.any():
-            grams[changed] = gram(difference(members.lines, self.left[changed], self.right[changed]))
+            grams[changed] = gram(members.lines, self.left[changed], self.right[changed])
         return grams
 
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 ENTROPY_BINS = 256
+FAR_MEAN = 1.0
+"""Square of the mean over the variance: up to here moments about 0 cost those about the mean a digit or two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +59,44 @@ class LayerMoments:
         return power_sum / self.count / torch.pow(spread, power)
 
 
-def measure(tile: Tensor, low: Tensor, high: Tensor) -> LayerMoments:
-    """Moments of a tile (members, rows, cols), of a layer that spans [low, high], float64 (members,)."""
-    weights = tile.to(torch.float64).flatten(1)
-    mean = weights.mean(1)
+def measure(wide: Tensor, squared: Tensor, scaled: Tensor, low: Tensor, high: Tensor) -> LayerMoments:
+    """Moments of a tile, float64 (members, rows, cols), of a layer that spans [low, high], float64 (members,).
+
+    `squared` are the weights' squares, `scaled` the weights with that span as 0 to 1.
+    """
+    weights, squares = wide.flatten(1), squared.flatten(1)
+    count = torch.full_like(low, weights.shape[1])
+    sums = torch.stack([weights.sum(1), squares.sum(1), _dots(weights, squares), _dots(squares, squares)])
+    mean, *powers = sums / count
+    # Powers about 0 lose digits to those about the mean where that lies outside the bulk of the weights.
+    if bool((mean**2 > FAR_MEAN * (powers[0] - mean**2)).any()):
+        second, third, fourth = _central_by_difference(weights, mean)
+    else:
+        second, third, fourth = _central(mean, *powers) * count
+    histogram = _histogram(scaled.flatten(1))
+    return LayerMoments(count, mean, second, third, fourth, low, high, _zeros(weights), histogram)
+
+
+def _central(mean: Tensor, second: Tensor, third: Tensor, fourth: Tensor) -> Tensor:
+    """Second to fourth moment (3, members) about the mean from those about 0."""
+    about_mean = (
+        second - mean**2,
+        third - 3 * mean * second + 2 * mean**3,
+        fourth - 4 * mean * third + 6 * mean**2 * second - 3 * mean**4,
+    )
+    return torch.stack(about_mean)
+
+
+def _central_by_difference(weights: Tensor, mean: Tensor) -> Tensor:
+    """Sums of powers (3, members) of what weights (members, count) differ from the mean by."""
     centred = weights - mean.unsqueeze(1)
     squared = centred.square()
-    # Inner products: they read each weight once and write nothing.
-    powers = [
-        [torch.dot(*factors) for factors in ((c, c), (s, c), (s, s))] for c, s in zip(centred, squared, strict=True)
-    ]
-    second, third, fourth = (torch.stack(column) for column in zip(*powers, strict=True))
-    count = torch.full_like(mean, weights.shape[1])
-    histogram = _histogram(weights, low, high, out=squared)
-    return LayerMoments(count, mean, second, third, fourth, low, high, _zeros(weights), histogram)
+    return torch.stack([_dots(centred, centred), _dots(squared, centred), _dots(squared, squared)])
+
+
+def _dots(a: Tensor, b: Tensor) -> Tensor:
+    """(members,) inner products, which read each weight once and write nothing."""
+    return torch.stack([torch.dot(u, v) for u, v in zip(a, b, strict=True)])
 
 
 def _zeros(weights: Tensor) -> Tensor:
@@ -78,13 +104,12 @@ def _zeros(weights: Tensor) -> Tensor:
     return (weights.shape[1] - torch.count_nonzero(weights, 1)).to(torch.float64)
 
 
-def _histogram(weights: Tensor, low: Tensor, high: Tensor, *, out: Tensor) -> Tensor:
-    """(members, 256) float64; the highest weight belongs to the last bin. `out` is overwritten."""
-    members, bins = len(weights), ENTROPY_BINS + 1
-    per_weight = ENTROPY_BINS / torch.where(high > low, high - low, 1.0)
-    torch.sub(weights, low.unsqueeze(1), out=out).mul_(per_weight.unsqueeze(1))
-    out.add_(torch.arange(members, device=low.device, dtype=out.dtype).mul_(bins).unsqueeze(1))
-    counts = torch.bincount(out.to(torch.int32).flatten(), minlength=members * bins).view(members, bins)
+def _histogram(scaled: Tensor) -> Tensor:
+    """(members, 256) float64; the highest weight, 1, belongs to the last bin."""
+    members, bins = len(scaled), ENTROPY_BINS + 1
+    places = (scaled * ENTROPY_BINS).to(torch.int32)
+    places += (torch.arange(members, device=scaled.device, dtype=torch.int32) * bins).unsqueeze(1)
+    counts = torch.bincount(places.flatten(), minlength=members * bins).view(members, bins)
     counts[:, -2] += counts[:, -1]
     return counts[:, :-1].to(torch.float64)
 

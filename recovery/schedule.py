@@ -14,6 +14,10 @@ FEWEST_FOR_PRODUCTS = 4
 """Members from which products of matrices beat one pair after another."""
 PRODUCTS_SHARE = 16
 """Such products are made where they take at most one part in so many of the memory."""
+PRODUCT_NUMBERS = 2**18
+"""Numbers of lines of all members that are multiplied at once, and of the products: both stay in the cache."""
+PRODUCT_COLS = 32
+"""Columns turned into lines at once: two cache lines of every row."""
 BLOCK_WEIGHTS = 2**18
 """Weights of all members in a block: what pairs share stays in the processor's cache while they are compared."""
 PAIR_WEIGHTS = 2**16
@@ -64,17 +68,48 @@ class LayerShape:
 
 
 @dataclass(frozen=True, slots=True)
+class ProductSteps:
+    """How lines of all members are multiplied: so many `rows` at once; so many `cols`, `col_rows` of each at a time.
+
+    `pairs` are compared at once where digits were lost.
+    """
+
+    rows: int
+    cols: int
+    col_rows: int
+    pairs: int
+
+    @classmethod
+    def of(cls, shape: LayerShape) -> "ProductSteps":
+        """The most that keeps lines and products in the cache."""
+        ends = shape.members + 1
+        cols = max(1, min(shape.cols, PRODUCT_COLS, PRODUCT_NUMBERS // ends**2))
+        rows = max(1, min(shape.rows, PRODUCT_NUMBERS // (ends * max(shape.cols, ends))))
+        col_rows = max(1, min(shape.rows, PRODUCT_NUMBERS // (ends * cols)))
+        return cls(rows, cols, col_rows, _at_once(shape, max(rows * shape.cols, cols * col_rows)))
+
+    def bytes(self, shape: LayerShape) -> int:
+        """Lines of all members in float64 twice, their products, and seven numbers of every pair."""
+        ends = shape.members + 1
+        weights = max(self.rows * shape.cols, self.cols * self.col_rows)
+        compared = self.pairs * weights * PAIR_WORK_BYTES
+        return 16 * ends * weights + 8 * max(self.rows, self.cols) * (ends**2 + 7 * shape.pairs) + compared
+
+
+@dataclass(frozen=True, slots=True)
 class LayerSchedule:
     """Rows per tile and per block of a tile, pairs per pass over the tiles, and pairs compared at once.
 
     `judged_pairs` are judged at once when the layer is complete, `spectrum_pairs` of these have their spectra at once.
     Sampled lines are kept where `keeps_lines`, so that a pair's Gram matrix is one product when the layer is complete;
-    it is added up block by block where the columns of a long layer take more than their share of memory. `dense` says
-    whether a pass compares all pairs of members as wholes and picks those wanted, `products` whether their sums by row
-    and column come from products of matrices of all members.
+    it is added up, `gram_rows` after `gram_rows`, where the columns of a long layer take more than their share of
+    memory. `dense` says
+    whether a pass compares all pairs of members as wholes and picks those wanted, `products` how their sums by row and
+    column come from products of all members, if they do.
 
     A layer of one tile is read once whatever the passes; a layer of several is read once for its range and once for
-    every pass, since no pair's spread can be known before the last row has been seen.
+    every pass, since no pair's spread can be known before the last row has been seen. Of such a layer two tiles are
+    held: the next is read while one is compared.
     """
 
     tile_rows: int
@@ -83,9 +118,10 @@ class LayerSchedule:
     batch_pairs: int
     judged_pairs: int
     spectrum_pairs: int
+    gram_rows: int
     keeps_lines: bool
     dense: bool
-    products: bool
+    products: ProductSteps | None
 
 
 def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
@@ -100,7 +136,8 @@ def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
     whole, pair_bytes = shape.rows * shape.row_bytes, shape.pair_bytes(keeps_lines=keeps_lines)
     fits = whole + pair_bytes <= free
     passes = max(1, min(shape.pairs, (free - whole if fits else free // 2) // pair_bytes))
-    tile_rows = max(1, min(shape.rows, (free - passes * pair_bytes) // shape.row_bytes))
+    tiles = 1 if fits else 2
+    tile_rows = max(1, min(shape.rows, (free - passes * pair_bytes) // (tiles * shape.row_bytes)))
     dense = passes * DENSE >= shape.all_pairs
     return LayerSchedule(
         tile_rows=tile_rows,
@@ -109,28 +146,43 @@ def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
         batch_pairs=_at_once(shape, block_rows_of(shape) * shape.cols),
         judged_pairs=_at_once(shape, shape.rows + shape.cols),
         spectrum_pairs=_at_once(shape, shape.order * max(shape.rows, shape.cols)),
+        gram_rows=gram_rows_of(shape),
         keeps_lines=keeps_lines,
         dense=dense,
-        products=products and dense,
+        products=ProductSteps.of(shape) if products and dense else None,
     )
+
+
+def sweeps(shape: LayerShape, plan: LayerSchedule) -> Iterator[tuple[int, int]]:
+    """First and last row (half-open) of every tile in the order in which they are read."""
+    passes = max(1, -(-shape.pairs // plan.pass_pairs))
+    for _ in range(1 if plan.tile_rows >= shape.rows else 1 + passes):
+        yield from spans(shape.rows, plan.tile_rows)
 
 
 def held_bytes(shape: LayerShape, plan: LayerSchedule) -> int:
     """The most that is held at once where a layer passes by this plan."""
     sums = plan.pass_pairs * shape.pair_bytes(keeps_lines=plan.keeps_lines)
     kept = shape.kept_bytes(keeps_lines=plan.keeps_lines)
-    return plan.tile_rows * shape.row_bytes + sums + kept + work_bytes(shape, products=plan.products)
+    tiles = 1 if plan.tile_rows >= shape.rows else 2
+    work = work_bytes(shape, products=plan.products is not None)
+    return tiles * plan.tile_rows * shape.row_bytes + sums + kept + work
 
 
 def _pays_products(shape: LayerShape, memory_bytes: int) -> bool:
     wanted = shape.members >= FEWEST_FOR_PRODUCTS and shape.pairs * DENSE >= shape.all_pairs
-    return wanted and product_bytes(shape) * PRODUCTS_SHARE <= memory_bytes
+    return wanted and ProductSteps.of(shape).bytes(shape) * PRODUCTS_SHARE <= memory_bytes
 
 
 def block_rows_of(shape: LayerShape) -> int:
     """Rows of a block, where tiles are no shorter."""
     weights = min(BLOCK_WEIGHTS // shape.members, PAIR_WEIGHTS)
     return max(1, min(shape.rows, weights // shape.cols))
+
+
+def gram_rows_of(shape: LayerShape) -> int:
+    """Rows whose sampled columns are gathered from all members at once."""
+    return max(1, min(shape.rows, PRODUCT_NUMBERS // (shape.members * shape.order)))
 
 
 def _at_once(shape: LayerShape, numbers: int) -> int:
@@ -144,17 +196,15 @@ def work_bytes(shape: LayerShape, *, products: bool) -> int:
     These follow one another, but are added up: what one leaves behind is too scattered for the allocator to give back.
     """
     block = block_rows_of(shape) * shape.cols
-    compared = _at_once(shape, block) * block * PAIR_WORK_BYTES + (product_bytes(shape) if products else 0)
+    compared = _at_once(shape, block) * block * PAIR_WORK_BYTES + (
+        ProductSteps.of(shape).bytes(shape) if products else 0
+    )
     line = shape.rows + shape.cols
     judged = _at_once(shape, line) * line * JUDGED_WORK_BYTES
     lines = shape.order * max(shape.rows, shape.cols)
     spectra = _at_once(shape, lines) * (24 * lines + 40 * shape.order**2)
-    return shape.members * block * MEMBER_WORK_BYTES + compared + judged + spectra
-
-
-def product_bytes(shape: LayerShape) -> int:
-    """What products of all members take, for every row of a block and every column, in the old order and the new."""
-    return 16 * (shape.members + 1) ** 2 * (block_rows_of(shape) + shape.cols)
+    gathered = shape.members * shape.order * gram_rows_of(shape) * WEIGHT_BYTES
+    return shape.members * block * MEMBER_WORK_BYTES + compared + judged + spectra + gathered
 
 
 def spans(total: int, step: int) -> Iterator[tuple[int, int]]:

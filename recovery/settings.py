@@ -17,6 +17,9 @@ class EvidenceSettings:
     """What one layer of all members, the work on its pairs and the sample may take together."""
     spectrum_rows: int = 256
     """Rows (or columns, where these are fewer) of a layer that its spectrum is taken from."""
+    read_weights: int = 2**18
+    """Weights that one read of a source asks for, rounded to whole rows: what it passes on the way stays in the cache,
+    and in memory that the process has touched before. A Hub is asked for more at once."""
     sample_weights: int = 2**20
     """Weights per member that stay in memory after the pass, for questions about three and more models."""
     layer_distances: bool = False
@@ -27,10 +30,9 @@ class EvidenceSettings:
     def __post_init__(self) -> None:
         if self.memory_bytes < 1:
             raise ValueError(f"memory_bytes must be positive, not {self.memory_bytes}")
-        if self.sample_weights < 1:
-            raise ValueError(f"sample_weights must be at least 1, not {self.sample_weights}")
-        if self.spectrum_rows < 1:
-            raise ValueError(f"spectrum_rows must be at least 1, not {self.spectrum_rows}")
+        for name in ("spectrum_rows", "read_weights", "sample_weights"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)

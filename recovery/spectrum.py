@@ -17,6 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from recovery.distances import difference
+from recovery.schedule import spans
+
 ROUNDING = 2 * math.log(2) / 9
 """Variance of a rounding error, over unit roundoff squared times the weight squared.
 
@@ -25,6 +28,8 @@ roundoff**2 4**e / 3. With magnitudes spread evenly over octaves, 4**e is the we
 """
 GRAM_BLOCK = 64
 """Lines multiplied at once: only the lower triangle of blocks is computed, and small products are slow."""
+GRAM_LENGTH = 384
+"""Weights of a line multiplied at once: 256 lines of differences, in float64, stay in the cache meanwhile."""
 EDGE_DEVIATIONS = 5.0
 """Standard deviations of the largest squared singular value of noise (Johnstone 2001) that are left above its edge."""
 SMALLEST_VARIANCE = 2.0**-252  # the square of float32's smallest normal number: where whole layers are zero
@@ -69,6 +74,10 @@ class Noise:
     variance: Tensor  # of an entry
     edge_squared: Tensor  # the largest squared singular value that rounding of both ends makes
     finer_edge_squared: Tensor  # that rounding of the more finely stored end makes
+
+    def of(self, pairs: slice) -> "Noise":
+        """Of some of the pairs."""
+        return Noise(self.variance[pairs], self.edge_squared[pairs], self.finer_edge_squared[pairs])
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,50 +149,64 @@ class SpectrumVerdict:
 
 
 def judge_spectra(grams: Tensor, noise: Noise, *, sample: SpectrumSample) -> SpectrumVerdict:
-    """Of Gram matrices (pairs, order, order) float64 of differences with this noise."""
+    """Of Gram matrices (pairs, order, order) float64 of differences with this noise; they are overwritten."""
+    norm = _frobenius(grams)
+    draws = _participation(grams, norm)
     cost = torch.empty_like(noise.variance)
     ranks = torch.full((2, len(grams)), sample.side, device=grams.device)
-    filled = fills_sample(grams, noise.edge_squared)
-    cost[filled] = _cost_of_filled(grams[filled], noise.variance[filled], sample=sample)
-    rest = ~filled
-    if rest.any():
+    filled = fills_sample(grams, norm, noise.edge_squared)
+    rest = (~filled).nonzero().flatten()
+    if len(rest):
         squared = squared_singular_values(grams[rest])
         cost[rest] = step_cost(squared, noise.variance[rest], sample=sample)
         for found, edge in zip(ranks, (noise.edge_squared, noise.finer_edge_squared), strict=True):
             found[rest] = rank(squared, edge[rest], sample=sample)
-    return SpectrumVerdict(cost, ranks[0], ranks[1], participation(grams))
+    full = filled.nonzero().flatten()
+    if len(full):
+        of_full = grams if len(full) == len(grams) else grams[full]
+        cost[full] = _cost_of_filled(of_full, noise.variance[full], sample=sample)
+    return SpectrumVerdict(cost, ranks[0], ranks[1], draws)
 
 
-def gram(lines: Tensor) -> Tensor:
-    """Inner products (pairs, order, order) of the lines (pairs, order, length), both float64."""
-    pairs, order, _ = lines.shape
-    products = lines.new_empty((pairs, order, order))
-    for begin in range(0, order, GRAM_BLOCK):
+def gram(members: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Inner products (pairs, order, order) float64 of the lines of differences between `left` and `right` (pairs,).
+
+    `members` (members, order, length) are the lines of each.
+    """
+    order = members.shape[1]
+    products = torch.zeros((len(left), order, order), dtype=torch.float64, device=members.device)
+    for low, high in spans(members.shape[2], GRAM_LENGTH):
+        lines = difference(members[:, :, low:high], left, right)
+        for begin in range(0, order, GRAM_BLOCK):
+            at = slice(begin, begin + GRAM_BLOCK)
+            products[:, at, : at.stop].baddbmm_(lines[:, at], lines[:, : at.stop].mT)
+    for begin in range(GRAM_BLOCK, order, GRAM_BLOCK):
         at = slice(begin, begin + GRAM_BLOCK)
-        products[:, at, : at.stop] = lines[:, at] @ lines[:, : at.stop].mT
         products[:, :begin, at] = products[:, at, :begin].mT
     return products
 
 
-def fills_sample(grams: Tensor, edge_squared: Tensor) -> Tensor:
+def fills_sample(grams: Tensor, norm: Tensor, edge_squared: Tensor) -> Tensor:
     """(pairs,) bool: whether all eigenvalues lie above an edge of the noise and above the Gram matrix's own error.
 
-    The error is that of `rank`, with the Frobenius norm for the largest eigenvalue, which it exceeds: what fills the
+    The error is that of `rank`, with the Frobenius `norm` for the largest eigenvalue, which it exceeds: what fills the
     sample by this measure does so by that one.
     """
-    edge = torch.maximum(edge_squared, _frobenius(grams) * grams.shape[1] * math.ulp(1.0))
-    shifted = grams.clone()
-    shifted.diagonal(dim1=1, dim2=2).sub_(edge.unsqueeze(1))
-    filled: Tensor = torch.linalg.cholesky_ex(shifted).info == 0
+    edge = torch.maximum(edge_squared, norm * grams.shape[1] * math.ulp(1.0))
+    diagonal = grams.diagonal(dim1=1, dim2=2)
+    kept = diagonal.clone()
+    diagonal.sub_(edge.unsqueeze(1))
+    filled: Tensor = torch.linalg.cholesky_ex(grams).info == 0
+    diagonal.copy_(kept)
     return filled
 
 
 def _cost_of_filled(grams: Tensor, variance: Tensor, *, sample: SpectrumSample) -> Tensor:
-    """`step_cost` from the determinant: a product of squares of the diagonal of a triangular factor."""
-    spread = grams / sample.length
-    spread.diagonal(dim1=1, dim2=2).add_(variance.unsqueeze(1))
-    factor = torch.linalg.cholesky(spread)
-    return _scaled_up(2 * factor.diagonal(dim1=1, dim2=2).log().sum(1), sample)
+    """`step_cost` from the determinant: a product of squares of the diagonal of a triangular factor. Overwrites."""
+    grams.diagonal(dim1=1, dim2=2).add_(sample.length * variance.unsqueeze(1))
+    factor = torch.linalg.cholesky(grams)
+    log_determinant = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1) - sample.order * math.log(sample.length)
+    return _scaled_up(log_determinant, sample)
 
 
 def participation(grams: Tensor) -> Tensor:
@@ -192,10 +215,14 @@ def participation(grams: Tensor) -> Tensor:
     With squared singular values s: (sum s)^2 / sum s^2, where the sums are the trace and the squared Frobenius norm.
     Sampled lines see at most as many directions as they are, so this errs to the careful side.
     """
+    return _participation(grams, _frobenius(grams))
+
+
+def _participation(grams: Tensor, norm: Tensor) -> Tensor:
     total = grams.diagonal(dim1=1, dim2=2).sum(1)
     moved = total > 0
     # Divided before squaring: sums of squares of float32's smallest numbers have squares that vanish.
-    return torch.where(moved, (total / torch.where(moved, _frobenius(grams), 1.0)) ** 2, 1.0)
+    return torch.where(moved, (total / torch.where(moved, norm, 1.0)) ** 2, 1.0)
 
 
 def _frobenius(grams: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from recovery.distances import Extent, LineSums, Scale, WeightBlock
 from recovery.moments import LayerMoments, measure, merge
+from recovery.products import sums_of_pairs
+from recovery.schedule import ProductSteps, spans
 from recovery.spectrum import SpectrumSample
 
 
@@ -18,9 +20,18 @@ class MemberSums:
     col_squared: Tensor  # (members, cols)
     lines: Tensor  # (members, order, length) float32: those sampled for the spectrum; none where Gram matrices add up
     seen: list[LayerMoments]  # of all tiles so far, merged; empty before the first
+    known: LayerMoments | None  # of the layer, where its tiles need not be measured
 
     @classmethod
-    def empty(cls, members: int, sample: SpectrumSample, device: str, *, keeps_lines: bool) -> "MemberSums":
+    def empty(
+        cls,
+        members: int,
+        sample: SpectrumSample,
+        device: str,
+        *,
+        keeps_lines: bool,
+        known: LayerMoments | None = None,
+    ) -> "MemberSums":
         """Sums of no tile."""
         lines = sample.order if keeps_lines else 0
         return cls(
@@ -28,26 +39,33 @@ class MemberSums:
             torch.zeros((members, sample.cols), dtype=torch.float64, device=device),
             torch.empty((members, lines, sample.length), device=device),
             [],
+            known,
         )
 
-    def add(self, block: WeightBlock, *, sample: SpectrumSample, scale: Scale) -> None:
-        """Adds a block of rows that has not been added yet."""
-        start, stop = block.start, block.start + block.wide.shape[1]
-        squared = block.wide.square()
-        self.row_squared[:, start:stop] = squared.sum(2)
-        self.col_squared.add_(squared.sum(1))
+    def keep_lines(self, start: int, tile: Tensor, sample: SpectrumSample) -> None:
+        """Keeps what the sample wants of a tile (members, rows, cols) whose first row is `start`."""
+        lines = sample.lines
         if sample.along_rows:
-            inside = (sample.lines >= start) & (sample.lines < stop)
-            self.lines[:, inside] = block.weights[:, sample.lines[inside] - start]
+            inside = (lines >= start) & (lines < start + tile.shape[1])
+            self.lines[:, inside] = tile[:, lines[inside] - start]
         elif self.lines.shape[1]:
-            self.lines[:, :, start:stop] = block.weights[:, :, sample.lines].mT
-        moments = measure(block.wide, scale.low, scale.high)
-        self.seen[:] = [merge(self.seen[0], moments) if self.seen else moments]
+            lines = lines.to(tile.device)
+            for kept, member in zip(self.lines, tile, strict=True):  # a matrix is turned faster than a stack of them
+                kept[:, start : start + len(member)] = member.index_select(1, lines).T
+
+    def add(self, block: WeightBlock, *, scale: Scale) -> None:
+        """Adds a block of rows that has not been added yet."""
+        squared = block.wide.square()
+        self.row_squared[:, block.start : block.start + squared.shape[1]] = squared.sum(2)
+        self.col_squared.add_(squared.sum(1))
+        if self.known is None:
+            moments = measure(block.wide, squared, block.scaled, scale.low, scale.high)
+            self.seen[:] = [merge(self.seen[0], moments) if self.seen else moments]
 
     @property
     def moments(self) -> LayerMoments:
         """Of all tiles together."""
-        return self.seen[0]
+        return self.known or self.seen[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +97,32 @@ class PairSums:
         self.l1.add_(seen.l1)
         self.changed.add_(seen.changed)
 
-    def add_lines(self, place: Tensor, start: int, seen: LineSums) -> None:
-        """Adds what a block whose first row is `start` says of the pairs at `place`, int64."""
+    def add_lines(self, pairs: slice, start: int, seen: LineSums) -> None:
+        """Adds what a block whose first row is `start` says of some pairs."""
         rows = slice(start, start + seen.row_dot.shape[1])
-        self.largest[place] = torch.maximum(self.largest[place], seen.largest)
-        self.smallest[place] = torch.minimum(self.smallest[place], seen.smallest)
-        self.row_dot[place, rows] = seen.row_dot
-        self.row_squared[place, rows] = seen.row_squared
-        self.col_dot.index_add_(0, place, seen.col_dot)
-        self.col_squared.index_add_(0, place, seen.col_squared)
+        torch.maximum(self.largest[pairs], seen.largest, out=self.largest[pairs])
+        torch.minimum(self.smallest[pairs], seen.smallest, out=self.smallest[pairs])
+        self.row_dot[pairs, rows] = seen.row_dot
+        self.row_squared[pairs, rows] = seen.row_squared
+        self.col_dot[pairs] += seen.col_dot
+        self.col_squared[pairs] += seen.col_squared
+
+
+def add_products(
+    sums: PairSums, start: int, tile: Tensor, steps: ProductSteps, *, base: int, ends: tuple[Tensor, Tensor]
+) -> None:
+    """Adds the sums by row and column of pairs of members, (pairs,) int64 each, of a tile (members, rows, cols).
+
+    `start` is its first row; `base` the member that stands for all.
+    """
+    left, right = ends
+    for begin, end in spans(tile.shape[1], steps.rows):
+        found = sums_of_pairs([tile[:, begin:end]], base, left, right, at_once=steps.pairs)
+        sums.row_dot[:, start + begin : start + end] = found.dot
+        sums.row_squared[:, start + begin : start + end] = found.squared
+    for begin, end in spans(tile.shape[2], steps.cols):
+        columns = tile[:, :, begin:end].mT
+        parts = [columns[:, :, low:high] for low, high in spans(tile.shape[1], steps.col_rows)]
+        found = sums_of_pairs(parts, base, left, right, at_once=steps.pairs)
+        sums.col_dot[:, begin:end] += found.dot
+        sums.col_squared[:, begin:end] += found.squared

@@ -1,62 +1,60 @@
 """One layer of all members as it passes through memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from recovery.distances import Scale
+from recovery.moments import LayerMoments
+from recovery.reading import ReadTile, TileReader
 from recovery.schedule import spans
 from recovery.spectrum import SpectrumSample
 from storage.errors import ModelUnreadable
-from storage.types import TensorSource, WeightArray
 
 
 @dataclass(slots=True)
 class LayerTiles:
     """A layer of all members in tiles of rows, float32 (members, tile rows, cols) on the device.
 
-    A layer of one tile is read when first needed and kept; a longer one is read again whenever it is iterated. A tile
-    is good until the next one: all are read into the same memory, or two would be held at a time.
+    A layer of one tile is read when first needed and kept; a longer one is read again whenever it is iterated.
     """
 
-    sources: Sequence[TensorSource]
+    reader: TileReader
+    members: int
     name: str
     sample: SpectrumSample
     tile_rows: int
     device: str
     resident: Tensor | None = None
-    buffer: WeightArray | None = None  # (members, tile rows, cols)
+    moments: LayerMoments | None = None  # once the range is known, where the reader could tell
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         """First row and weights of every tile, in order."""
-        for start, stop in spans(self.sample.rows, self.tile_rows):
-            tile = self._read(start, stop) if self.resident is None else self.resident
-            if self.tile_rows >= self.sample.rows:
-                self.resident = tile
-            yield start, tile
+        if self.resident is not None:
+            yield 0, self.resident
+            return
+        for start, tile in self._read():
+            yield start, torch.from_numpy(tile.weights).to(self.device)
 
-    def _read(self, start: int, stop: int) -> Tensor:
-        if self.buffer is None:
-            tile_rows = min(self.tile_rows, self.sample.rows)
-            self.buffer = np.empty((len(self.sources), tile_rows, self.sample.cols), dtype=np.float32)
-        tile = self.buffer[:, : stop - start]
-        for member, source in enumerate(self.sources):
-            tile[member] = source.read(self.name, start, stop)
-        return torch.from_numpy(tile).to(self.device)
+    def _read(self) -> Iterator[tuple[int, ReadTile]]:
+        for _ in spans(self.sample.rows, self.tile_rows):
+            read, tile = self.reader.take()
+            yield read.start, tile
 
     def scale(self) -> Scale:
         """The range of the layer in every member. Raises `ModelUnreadable` where a weight is no finite number."""
-        col_low = torch.full((len(self.sources), self.sample.cols), torch.inf, device=self.device)
+        col_low = torch.full((self.members, self.sample.cols), torch.inf)
         col_high = -col_low
-        for _, tile in self:
-            col_low = torch.minimum(col_low, tile.amin(1))
-            col_high = torch.maximum(col_high, tile.amax(1))
+        for _, tile in self._read():
+            col_low = torch.minimum(col_low, torch.from_numpy(tile.col_low))
+            col_high = torch.maximum(col_high, torch.from_numpy(tile.col_high))
+            if self.tile_rows >= self.sample.rows:
+                self.resident, self.moments = torch.from_numpy(tile.weights).to(self.device), tile.moments
         low, high = col_low.amin(1).to(torch.float64), col_high.amax(1).to(torch.float64)
         finite = torch.isfinite(low) & torch.isfinite(high)
         if not finite.all():
             member = int((~finite).nonzero()[0])
             raise ModelUnreadable("non_finite_weights", f"tensor {self.name} of member {member} holds NaN or infinity")
-        return Scale(low, high, col_low, col_high)
+        return Scale(*(end.to(self.device) for end in (low, high, col_low, col_high)))

@@ -352,7 +352,7 @@ class ClusterEvidence:
     members: int
     pairs: PairEvidence
     moments: WeightMoments
-    bytes_read: int  # decoded weights x stored size, each counted once
+    bytes_read: int  # decoded weights x stored size, each counted once, and again where it was read for a larger rank
     layers: LayerEvidence | None = None
     sample: tuple[WeightArray, ...] = ()  # blocks (members, rows, cols) float32: the same rows of every member
     roundoff: tuple[float, ...] = ()  # unit roundoff of each member's stored format, where there is a sample

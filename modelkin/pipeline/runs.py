@@ -87,7 +87,8 @@ def _recover(run: Run, address: HubAddress) -> None:
     from modelkin.pipeline.adapter_step import AdapterStep  # noqa: PLC0415 - as above
     from modelkin.pipeline.recover_step import RecoverStep  # noqa: PLC0415 - as above
 
-    step = RecoverStep(run.catalog, run.config, run.progress, run.report)
+    config = run.config if address.is_folder else run.config.over_a_hub
+    step = RecoverStep(run.catalog, config, run.progress, run.report)
     while True:
         _index(run)
         step.provisional()

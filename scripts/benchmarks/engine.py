@@ -27,7 +27,6 @@ import torch
 from safetensors.torch import save_file
 
 from crawler.sources import FolderSource
-from recovery.distances import difference
 from recovery.evidence import gather
 from recovery.settings import EvidenceSettings
 from recovery.spectrum import SpectrumSample, gram, rank, squared_singular_values
@@ -218,7 +217,7 @@ def _rank(pair: torch.Tensor) -> int:
     _, rows, cols = pair.shape
     sample = SpectrumSample(rows, cols, min(rows, cols, EvidenceSettings().spectrum_rows))
     lines = pair[:, sample.lines]
-    squared = squared_singular_values(gram(difference(lines, torch.tensor([0]), torch.tensor([1]))))
+    squared = squared_singular_values(gram(lines, torch.tensor([0]), torch.tensor([1])))
     edge = 2.0**-46 * (lines[0].square().sum().to(torch.float64)).reshape(1)
     return int(rank(squared, edge, sample=sample)[0])
 

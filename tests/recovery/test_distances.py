@@ -21,7 +21,7 @@ def scale_of(tile: torch.Tensor) -> Scale:
 
 
 def extent_of(tile: torch.Tensor, *pairs: tuple[int, int], dense: bool = False) -> Extent:
-    return extent(WeightBlock.of(0, tile, scale_of(tile)), *ends(*pairs), dense=dense)
+    return extent(WeightBlock.of(0, tile, scale_of(tile).min_max), *ends(*pairs), dense=dense)
 
 
 def lines_of(tile: torch.Tensor, *pairs: tuple[int, int]) -> LineSums:

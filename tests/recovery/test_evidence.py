@@ -109,6 +109,18 @@ def test_every_layer_of_every_member_is_read_once(family: list[Weights]):
         assert source.reads == [("down", 0, 40), ("square", 0, 32), ("up", 0, 90)]
 
 
+def test_a_source_is_asked_for_a_few_rows_at_a_time(family: list[Weights]):
+    sources = [MemorySource(m) for m in family]
+    found = gather(sources, all_pairs(5), EvidenceSettings(read_weights=1500))
+    assert_same(found, evidence_of(family))
+    for source in sources:
+        assert source.reads == [
+            *(("down", row, min(row + 16, 40)) for row in (0, 16, 32)),
+            ("square", 0, 32),
+            *(("up", row, min(row + 37, 90)) for row in (0, 37, 74)),
+        ]
+
+
 def test_bytes_are_counted_once_in_the_stored_format(family: list[Weights]):
     weights = sum(rows * cols for rows, cols in SHAPES.values())
     found = evidence_of(family[:2], dtypes="F32 BF16", memory_bytes=1)

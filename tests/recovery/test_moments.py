@@ -3,12 +3,18 @@ import pytest
 import torch
 from scipy import stats
 
+from recovery.distances import Scale, WeightBlock
 from recovery.moments import LayerMoments, measure, merge
 
 
 def moments_of(*members: np.ndarray) -> LayerMoments:
     tile = torch.from_numpy(np.stack(members).astype(np.float32))
-    return measure(tile, tile.amin((1, 2)).double(), tile.amax((1, 2)).double())
+    return measured(tile, tile.amin((1, 2)).double(), tile.amax((1, 2)).double())
+
+
+def measured(tile: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> LayerMoments:
+    block = WeightBlock.of(0, tile, Scale(low, high, tile.amin(1), tile.amax(1)).min_max)
+    return measure(block.wide, block.wide.square(), block.scaled, low, high)
 
 
 @pytest.fixture
@@ -51,6 +57,15 @@ def test_weights_at_the_limit_of_float32_give_finite_moments():
 def test_tiles_merge_to_the_whole(heavy_tailed: np.ndarray):
     whole = moments_of(*heavy_tailed)
     tile = torch.from_numpy(heavy_tailed)
-    merged = merge(measure(tile[:, :7], whole.low, whole.high), measure(tile[:, 7:], whole.low, whole.high))
+    merged = merge(measured(tile[:, :7], whole.low, whole.high), measured(tile[:, 7:], whole.low, whole.high))
     for name in ("count", "mean", "variance", "skewness", "kurtosis", "entropy", "zeros"):
         torch.testing.assert_close(getattr(merged, name), getattr(whole, name), rtol=1e-10, atol=1e-12)
+
+
+def test_moments_about_a_mean_far_from_zero_keep_their_digits():
+    weights = 1000 + np.random.default_rng(0).standard_t(4, size=(40, 50))
+    weights = weights.astype(np.float32)
+    found, exact = moments_of(weights), weights.astype(np.float64).ravel()
+    assert found.variance.item() == pytest.approx(exact.var(), rel=1e-12)
+    assert found.skewness.item() == pytest.approx(stats.skew(exact), rel=1e-9)
+    assert found.kurtosis.item() == pytest.approx(stats.kurtosis(exact, fisher=False), rel=1e-12)

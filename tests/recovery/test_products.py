@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recovery.distances import BlockProducts, line_sums, most_central
+from recovery.distances import line_sums, most_central
+from recovery.products import Sums, sums_of_pairs
 
 
 def kin(members: int, shape: tuple[int, int], change: float, seed: int = 0) -> torch.Tensor:
@@ -32,50 +33,65 @@ def exact(u: torch.Tensor, v: torch.Tensor) -> tuple[float, float]:
     return float(sum(a * r for a, r in pairs)), float(sum(r * r for _, r in pairs))
 
 
+def by_rows(tile: torch.Tensor, base: int, at_once: int = 3) -> Sums:
+    """All pairs of members, row by row."""
+    return sums_of_pairs([tile], base, *all_ends(len(tile)), at_once=at_once)
+
+
+def by_cols(tile: torch.Tensor, base: int, step: int = 7) -> Sums:
+    """All pairs of members, column by column, some rows at a time."""
+    parts = [part.mT for part in tile.split(step, 1)]
+    return sums_of_pairs(parts, base, *all_ends(len(tile)), at_once=3)
+
+
 @given(st.integers(0, 2**16), st.sampled_from([1e-6, 3e-4, 1e-2, 1.0]))
 @settings(max_examples=20, deadline=None)
 def test_changes_of_a_millionth_are_summed_as_exactly_as_by_fractions(seed: int, change: float):
     tile = kin(4, (5, 40), change, seed)
     left, right = all_ends(4)
-    found, holds = BlockProducts.of(tile.double(), 0).line_sums(left, right)
-    for pair in holds.nonzero().flatten().tolist():
-        for row in range(5):
-            u, v = tile[left[pair], row], tile[right[pair], row]
-            dot, squared = exact(u, v)
-            scale = float(torch.linalg.vector_norm(u.double())) * squared**0.5
-            assert found.row_squared[pair, row].item() == pytest.approx(squared, rel=1e-9)
-            assert found.row_dot[pair, row].item() == pytest.approx(dot, abs=1e-9 * scale)
+    found = by_rows(tile, 0)
+    for pair, row in itertools.product(range(6), range(5)):
+        u, v = tile[left[pair], row], tile[right[pair], row]
+        dot, squared = exact(u, v)
+        scale = float(torch.linalg.vector_norm(u.double())) * squared**0.5
+        assert found.squared[pair, row].item() == pytest.approx(squared, rel=1e-9)
+        assert found.dot[pair, row].item() == pytest.approx(dot, abs=1e-9 * scale)
 
 
 @pytest.mark.parametrize("change", [1e-6, 1e-2])
 def test_products_agree_with_pairs_compared_alone(change: float):
-    wide = kin(7, (30, 50), change).double()
+    tile = kin(7, (30, 50), change)
     left, right = all_ends(7)
-    found, holds = BlockProducts.of(wide, 3).line_sums(left, right)
+    wide = tile.double()
     alone = line_sums(wide, left, right)
-    assert holds.all()
-    for name in ("row_squared", "col_squared"):
-        torch.testing.assert_close(getattr(found, name), getattr(alone, name), rtol=1e-9, atol=0)
-    for name, axis in (("row_dot", 2), ("col_dot", 1)):
+    for found, dot, squared, axis in (
+        (by_rows(tile, 3), alone.row_dot, alone.row_squared, 2),
+        (by_cols(tile, 3), alone.col_dot, alone.col_squared, 1),
+    ):
+        torch.testing.assert_close(found.squared, squared, rtol=1e-9, atol=0)
         bound = 1e-9 * (wide[left].square().sum(axis) * (wide[right] - wide[left]).square().sum(axis)).sqrt()
-        assert ((getattr(found, name) - getattr(alone, name)).abs() <= bound).all()
+        assert ((found.dot - dot).abs() <= bound).all()
 
 
-def test_members_much_nearer_to_each_other_than_to_the_base_are_told():
-    wide = kin(4, (6, 20), 1.0).double()
-    wide[3] = wide[2] * (1 + 1e-5)
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("gap", [1e-5, 0.0])
+def test_members_much_nearer_to_each_other_than_to_the_base_are_compared_by_themselves(gap: float, at_once: int):
+    tile = kin(4, (6, 20), 1.0)
+    tile[3] = tile[2] * (1 + gap)
+    tile[1] = tile[2]
     left, right = all_ends(4)
-    _, holds = BlockProducts.of(wide, 0).line_sums(left, right)
-    assert holds.tolist() == [True, True, True, True, True, False]
+    alone = line_sums(tile.double(), left, right)
+    found = by_rows(tile, 0, at_once)
+    torch.testing.assert_close(found.squared, alone.row_squared, rtol=1e-9, atol=0)
+    torch.testing.assert_close(found.dot, alone.row_dot, rtol=1e-9, atol=1e-15)
 
 
 def test_rows_that_nobody_changed_stay_exactly_zero():
-    wide = kin(5, (6, 20), 0.01).double()
-    wide[:, 2:4] = wide[0, 2:4]
-    found, holds = BlockProducts.of(wide, 1).line_sums(*all_ends(5))
-    assert holds.all()
-    assert (found.row_squared[:, 2:4] == 0).all()
-    assert (found.row_dot[:, 2:4] == 0).all()
+    tile = kin(5, (6, 20), 0.01)
+    tile[:, 2:4] = tile[0, 2:4]
+    found = by_rows(tile, 1)
+    assert (found.squared[:, 2:4] == 0).all()
+    assert (found.dot[:, 2:4] == 0).all()
 
 
 def test_the_most_central_member_stands_for_all():

@@ -1,6 +1,6 @@
 import pytest
 
-from recovery.schedule import PAIR_WEIGHTS, LayerShape, held_bytes, plan_layer, spans
+from recovery.schedule import PAIR_WEIGHTS, LayerShape, held_bytes, plan_layer, spans, sweeps
 
 MIB = 2**20
 
@@ -67,3 +67,17 @@ def test_a_layer_without_pairs_can_be_planned():
 def test_spans_cover_without_overlap():
     assert list(spans(10, 4)) == [(0, 4), (4, 8), (8, 10)]
     assert list(spans(0, 4)) == []
+
+
+def test_a_layer_of_several_tiles_leaves_room_for_the_next_one():
+    shape = LayerShape(20, 190, 4096, 4096, 256)
+    plan = plan_layer(shape, 1024 * MIB)
+    tile = plan.tile_rows * shape.row_bytes
+    assert bytes_held(shape, 1024 * MIB) + tile > 1024 * MIB - tile
+    assert list(sweeps(shape, plan))[: -(-4096 // plan.tile_rows)] == list(spans(4096, plan.tile_rows))
+
+
+def test_a_whole_layer_is_read_once_and_one_in_tiles_for_its_range_and_every_pass():
+    shape = LayerShape(4, 6, 64, 64, 64)
+    assert list(sweeps(shape, plan_layer(shape, 64 * MIB))) == [(0, 64)]
+    assert len(list(sweeps(shape, plan_layer(shape, 1)))) == 64 * (1 + 6)

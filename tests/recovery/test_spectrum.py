@@ -4,6 +4,7 @@ import torch
 
 from recovery import direction
 from recovery.spectrum import (
+    GRAM_LENGTH,
     Noise,
     SpectrumSample,
     gram,
@@ -32,9 +33,12 @@ def noise_of(u: torch.Tensor, v: torch.Tensor, dtype: str, sample: SpectrumSampl
 
 
 def spectrum(u: torch.Tensor, v: torch.Tensor, sample: SpectrumSample) -> torch.Tensor:
-    d = v - u
-    lines = d[sample.lines] if sample.along_rows else d[:, sample.lines].T
-    return squared_singular_values(gram(lines.unsqueeze(0)))
+    return squared_singular_values(gram_of(u, v, sample))
+
+
+def gram_of(u: torch.Tensor, v: torch.Tensor, sample: SpectrumSample) -> torch.Tensor:
+    lines = [w[sample.lines] if sample.along_rows else w[:, sample.lines].T for w in (u, v)]
+    return gram(torch.stack(lines), torch.tensor([0]), torch.tensor([1]))
 
 
 def rank_of(u: torch.Tensor, v: torch.Tensor, dtype: str, order: int = 256) -> int:
@@ -141,7 +145,7 @@ def test_spectra_are_judged_alike_by_factors_and_by_eigenvalues(kind: str):
     u, v = steps(kind)
     sample = SpectrumSample(90, 150, 70)
     noise, squared = noise_of(u, v, "F32", sample), spectrum(u, v, sample)
-    judged = judge_spectra(gram((v - u)[sample.lines].unsqueeze(0)), noise, sample=sample)
+    judged = judge_spectra(gram_of(u, v, sample), noise, sample=sample)
     expected = step_cost(squared, noise.variance, sample=sample)
     torch.testing.assert_close(judged.step_cost, expected, rtol=1e-9, atol=0)
     assert judged.rank.item() == rank(squared, noise.edge_squared, sample=sample).item()
@@ -155,6 +159,9 @@ def test_equal_layers_are_worth_one_draw():
 
 
 @pytest.mark.parametrize("order", [5, 64, 65, 200])
-def test_gram_matrices_are_symmetric_products(order: int):
-    lines = torch.from_numpy(np.random.default_rng(0).normal(size=(3, order, 210)))
-    torch.testing.assert_close(gram(lines), lines @ lines.mT, rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("length", [210, GRAM_LENGTH + 10])
+def test_gram_matrices_are_symmetric_products_of_differences(order: int, length: int):
+    members = torch.from_numpy(np.random.default_rng(0).normal(size=(4, order, length)))
+    left, right = torch.tensor([0, 0, 2]), torch.tensor([1, 3, 3])
+    lines = members[right] - members[left]
+    torch.testing.assert_close(gram(members, left, right), lines @ lines.mT, rtol=1e-12, atol=1e-12)

@@ -1,0 +1,135 @@
+"""Tiles of a layer as they are read from their sources, the next one while this one is compared.
+
+All reads happen one after the other in one thread, so that a source need not be safe against two at a time. What a
+read of a few rows brings stays in the cache while its range is taken and its numbers are counted.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from recovery.counted import CodeCounts, joined_moments
+from recovery.moments import LayerMoments
+from recovery.schedule import spans
+from storage.types import TensorSource, WeightArray
+
+FEWEST_COUNTED = 2**16
+"""Weights of a layer from which counting its numbers pays: there are as many different ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileRead:
+    """Rows `start:stop` of a layer of all members that are wanted next.
+
+    `whole` says that these are all rows, and that what they say of single members may be concluded on the way; `early`
+    that memory has room for them beside the tile before.
+    """
+
+    name: str
+    cols: int
+    start: int
+    stop: int
+    whole: bool
+    early: bool
+
+    @property
+    def weights(self) -> int:
+        """Of one member."""
+        return (self.stop - self.start) * self.cols
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTile:
+    """A tile, and what was seen of it on the way."""
+
+    weights: WeightArray  # (members, rows, cols)
+    col_low: WeightArray  # (members, cols)
+    col_high: WeightArray  # (members, cols)
+    moments: LayerMoments | None  # where all numbers of a whole layer could be counted
+
+
+@dataclass(frozen=True, slots=True)
+class _Buffer:
+    name: str
+    array: WeightArray  # (members, rows, cols)
+
+    @classmethod
+    def of(cls, free: list["_Buffer"], read: TileRead, members: int) -> "_Buffer":
+        """The buffer in `free`, if any, where it is as large as the read, or larger for a last tile; else a new one.
+
+        It is taken from the list, so that nothing holds it when a new one is made.
+        """
+        shape = (members, read.stop - read.start, read.cols)
+        kept = free.pop() if free else None
+        if kept is not None and (kept.array.shape == shape or (kept.name == read.name and read.start > 0)):
+            return cls(read.name, kept.array)
+        del kept
+        return cls(read.name, np.empty(shape, dtype=np.float32))
+
+
+@dataclass(slots=True)
+class TileReader:
+    """Context manager: reads tiles in the order in which they are wanted, one ahead.
+
+    A tile is good until the next one is taken: two buffers take turns. What a source raises is raised where its tile is
+    taken. Leaving waits for a read under way and drops what it brings.
+    """
+
+    sources: Sequence[TensorSource]
+    reads: Iterator[TileRead]
+    read_weights: int  # asked of a source at once
+    counts: bool  # whether to count numbers where that pays: where the weights are compared on this processor
+    coming: TileRead | None = None
+    ahead: Future[ReadTile] | None = None
+    buffers: list[_Buffer] = field(default_factory=list)  # the last one holds the tile taken or being read last
+    thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "tiles"))
+
+    def __enter__(self) -> Self:
+        self.coming = next(self.reads, None)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.thread.shutdown(wait=True, cancel_futures=True)
+
+    def take(self) -> tuple[TileRead, ReadTile]:
+        """The next tile; the one after it is begun where there is room. Raises as the sources do."""
+        read = self.coming
+        if read is None:
+            raise ValueError("all tiles have been taken")
+        if self.ahead is None:
+            del self.buffers[:-1]
+            self.ahead = self._begin(read, self.buffers)
+        tile, self.ahead = self.ahead.result(), None
+        self.coming = next(self.reads, None)
+        if self.coming is not None and self.coming.early:
+            self.ahead = self._begin(self.coming, [self.buffers.pop(0)] if len(self.buffers) > 1 else [])
+        return read, tile
+
+    def _begin(self, read: TileRead, free: list[_Buffer]) -> Future[ReadTile]:
+        self.buffers.append(_Buffer.of(free, read, len(self.sources)))
+        out = self.buffers[-1].array[:, : read.stop - read.start]
+        return self.thread.submit(_read, self.sources, read, out, self.read_weights, counts=self.counts)
+
+
+def _read(
+    sources: Sequence[TensorSource], read: TileRead, out: WeightArray, read_weights: int, *, counts: bool
+) -> ReadTile:
+    low, high = (np.empty((len(sources), read.cols), dtype=np.float32) for _ in range(2))
+    seen = []
+    for member, source in enumerate(sources):
+        codes = CodeCounts.empty() if counts and read.whole and read.weights >= FEWEST_COUNTED else CodeCounts(None)
+        low[member], high[member] = np.inf, -np.inf
+        for begin, end in spans(read.stop - read.start, max(1, read_weights // read.cols)):
+            piece = out[member, begin:end]
+            piece[:] = source.read(read.name, read.start + begin, read.start + end)
+            np.minimum(low[member], piece.min(0), out=low[member])
+            np.maximum(high[member], piece.max(0), out=high[member])
+            codes.add(piece)
+        seen.append(codes.moments)
+    return ReadTile(out, low, high, joined_moments(seen))
