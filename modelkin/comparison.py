@@ -9,6 +9,7 @@ from crawler.sampling import make_plan
 from indexer.inheritance import LEAST_SLOPE, inherits
 from indexer.relatedness import kin_threshold, relatedness
 from modelkin.config import Config
+from modelkin.engine_settings import evidence_settings
 from modelkin.weights import DescribedSource
 from recovery.evidence import gather, shared_layers
 from recovery.tree import recover_tree
@@ -55,7 +56,7 @@ def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSou
     """
     score, inherited = _relatedness(sources, config) or (None, None)
     threshold = kin_threshold(config.index.index_models)
-    evidence = gather(sources, _one_pair(), config.evidence)
+    evidence = gather(sources, _one_pair(), evidence_settings(config))
     layers, weights = _shared(sources)
     pairs = evidence.pairs
     kin = None

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from modelkin.cli.machine_options import DeviceOption, MemoryOption, machine_config
 from modelkin.cli.options import (
     DEFAULT_INDEX,
     EXIT_FAILED,
@@ -29,6 +30,8 @@ def refresh(
     hub: HubArgument = None,
     index: IndexOption = DEFAULT_INDEX,
     config: ConfigOption = None,
+    device: DeviceOption = None,
+    memory: MemoryOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,7 +43,8 @@ def refresh(
     """
     from modelkin import pipeline  # noqa: PLC0415 - help must not wait for duckdb and torch
 
-    report = _run(config, lambda settings, watch: pipeline.refresh(hub, index, config=settings, progress=watch))
+    settings = machine_config(config, device, memory)
+    report = _run(settings, lambda settings, watch: pipeline.refresh(hub, index, config=settings, progress=watch))
     _tell(report, as_json=as_json, may_skip=True)
 
 
@@ -57,7 +61,9 @@ def crawl(
     """
     from modelkin import pipeline  # noqa: PLC0415 - as above
 
-    report = _run(config, lambda settings, watch: pipeline.crawl(hub, index, config=settings, progress=watch))
+    report = _run(
+        load_config(config), lambda settings, watch: pipeline.crawl(hub, index, config=settings, progress=watch)
+    )
     _tell(report, as_json=as_json, may_skip=True)
 
 
@@ -70,13 +76,15 @@ def index_models(
     """Find which sampled models are kin."""
     from modelkin import pipeline  # noqa: PLC0415 - as above
 
-    report = _run(config, lambda settings, watch: pipeline.index(index, config=settings, progress=watch))
+    report = _run(load_config(config), lambda settings, watch: pipeline.index(index, config=settings, progress=watch))
     _tell(report, as_json=as_json, may_skip=False)
 
 
 def recover(
     index: IndexOption = DEFAULT_INDEX,
     config: ConfigOption = None,
+    device: DeviceOption = None,
+    memory: MemoryOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -86,7 +94,8 @@ def recover(
     """
     from modelkin import pipeline  # noqa: PLC0415 - as above
 
-    report = _run(config, lambda settings, watch: pipeline.recover(index, config=settings, progress=watch))
+    settings = machine_config(config, device, memory)
+    report = _run(settings, lambda settings, watch: pipeline.recover(index, config=settings, progress=watch))
     _tell(report, as_json=as_json, may_skip=False)
 
 
@@ -127,10 +136,9 @@ def hub(
         threading.Event().wait()
 
 
-def _run(config: Path | None, work: Work) -> RunReport:
+def _run(settings: Config, work: Work) -> RunReport:
     from modelkin.cli.progress import shown_progress  # noqa: PLC0415 - as above
 
-    settings = load_config(config)
     with shown_progress() as watch:
         return work(settings, watch)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from crawler.sources import FolderSource, HubReader
 from indexer.candidates import evidence_pairs
 from modelkin.config import Config
+from modelkin.engine_settings import evidence_settings
 from modelkin.pipeline.hub_address import HubAddress, reach
 from modelkin.pipeline.member_source import MemberSource, MemberUnreadableError, Opener
 from modelkin.progress import Progress
@@ -82,8 +83,9 @@ class RecoverStep:
             self.report.exact_bytes += evidence.bytes_read
 
     def _evidence_settings(self) -> EvidenceSettings:
-        wanted = self.config.evidence.layer_distances or self.config.recovery.needs_layer_distances
-        return replace(self.config.evidence, layer_distances=wanted)
+        settings = evidence_settings(self.config)
+        wanted = settings.layer_distances or self.config.recovery.needs_layer_distances
+        return replace(settings, layer_distances=wanted)
 
     def _unreadable(self, cluster: ClusterMembers, error: MemberUnreadableError) -> list[Skip]:
         place, cause = error.place, error.cause

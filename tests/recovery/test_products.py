@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recovery.distances import BlockProducts, line_sums, most_central
+from tests.support.devices import EVERY_DEVICE
 
 
 def kin(members: int, shape: tuple[int, int], change: float, seed: int = 0) -> torch.Tensor:
@@ -47,10 +48,11 @@ def test_changes_of_a_millionth_are_summed_as_exactly_as_by_fractions(seed: int,
             assert found.row_dot[pair, row].item() == pytest.approx(dot, abs=1e-9 * scale)
 
 
+@EVERY_DEVICE
 @pytest.mark.parametrize("change", [1e-6, 1e-2])
-def test_products_agree_with_pairs_compared_alone(change: float):
-    wide = kin(7, (30, 50), change).double()
-    left, right = all_ends(7)
+def test_products_agree_with_pairs_compared_alone(change: float, device: str):
+    wide = kin(7, (30, 50), change).double().to(device)
+    left, right = (ends.to(device) for ends in all_ends(7))
     found, holds = BlockProducts.of(wide, 3).line_sums(left, right)
     alone = line_sums(wide, left, right)
     assert holds.all()
