@@ -107,7 +107,7 @@ def compare(  # noqa: PLR0913 - the command's options
 ) -> None:
     """Show what two models' weights say of each other.
 
-    A path is a model's folder or a safetensors file; write ./org/name for a folder whose name the index knows too.
+    A path is a model's folder or a file of weights; write ./org/name for a folder whose name the index knows too.
     """
     found = _compared(a, b, index, machine_config(config, device, memory))
     if as_json:

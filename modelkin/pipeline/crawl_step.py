@@ -1,11 +1,15 @@
 """Crawl: walk the listing page by page, read what is new or changed, and commit each page with its cursor."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from crawler.crawl import ReadModel, read_models
 from crawler.hub import HubClient
+from crawler.torch_contents import pickles_of_folder
 from modelkin.config import Config
+from modelkin.pickles import PickleReader
 from modelkin.pipeline.hub_address import HubAddress, reach
 from modelkin.progress import Progress
 from modelkin.report import RunReport
@@ -43,7 +47,7 @@ class CrawlStep:
         sweep = open_sweep(self._catalog)
         if sweep.next_cursor is not None:
             self._progress.note("going on with the crawl that was stopped")
-        with reach(address) as (endpoint, token):
+        with reach(address) as (endpoint, token), _openable_pickles(address):
             asyncio.run(self._walk(endpoint, token, sweep))
         self._report.removed += finish_sweep(self._catalog, sweep)
         self._catalog.set_setting("hub", address.location)
@@ -98,6 +102,16 @@ class CrawlStep:
         self._report.fetched += len(batch)
         self._report.fetched_bytes += sum(r.fingerprint.header_bytes + r.fingerprint.sampled_bytes for r in batch)
         self._report.resolver_requests += sum(read.fingerprint.resolver_requests for read in batch)
+
+
+@contextmanager
+def _openable_pickles(address: HubAddress) -> Iterator[None]:
+    """In the block, files of torch are opened where the Hub is a folder, and nowhere else."""
+    if not address.is_folder:
+        yield
+        return
+    with PickleReader() as reader, pickles_of_folder(Path(address.location), reader.contents):
+        yield
 
 
 def _layout(read: ReadModel) -> ModelLayout:
