@@ -14,7 +14,7 @@ from recovery.claims import Cast, Claim, Pruned, Quantized, Stepped
 from recovery.distances import Scale
 from recovery.grids import GRIDS, on_grid
 from recovery.quantization import SCALINGS, SCHEMES, Extremes, Scaling, extremes, requantised
-from recovery.scaled_floats import CLAIMS, SIGNIFICANT_BITS, looks_scaled
+from recovery.scaled_floats import CLAIMS, FORMATS
 from recovery.step_functions import MOST_LEVELS, STEP_GROUPS, lines, most_levels
 
 SIDE_ROWS, SIDE_COLS = 2, 32
@@ -95,9 +95,6 @@ class _Glance:
                 yield [Stepped(width)], changed & few[copy] & ~few[source]
 
     def _scaled_floats(self, source: Tensor, copy: Tensor, changed: Tensor) -> Iterator[tuple[Sequence[Claim], Tensor]]:
-        for significant in SIGNIFICANT_BITS:
-            coded = looks_scaled(self.weights, significant)
-            yield (
-                [claim for claim in CLAIMS if claim.significant == significant],
-                changed & coded[copy] & ~coded[source],
-            )
+        for codes in FORMATS:
+            coded = codes.fits(self.weights)
+            yield [claim for claim in CLAIMS if claim.codes == codes], changed & coded[copy] & ~coded[source]

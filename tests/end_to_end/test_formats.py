@@ -12,15 +12,23 @@ from modelkin.config import Config
 from modelkin.pipeline import refresh
 from modelkin.progress import Silent
 from tests.support.gguf_files import llama_tensors, write_gguf
-from tests.support.quantized import fp8_block, fp8_channel, fp8_tensor, int8_channel, quantized
+from tests.support.quantized import (
+    fp8_block,
+    fp8_channel,
+    fp8_tensor,
+    int8_channel,
+    nvfp4_modelopt,
+    quantized,
+)
 from tests.support.repositories import write_model, write_shards
 from tests.support.trained_hub import query
 
 Q8, F16 = gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.F16
+FP4 = {"fp4/tuned-nvfp4": nvfp4_modelopt}
 FP8 = {"fp8/tuned-tensor": fp8_tensor, "fp8/tuned-row": fp8_channel, "fp8/tuned-block": fp8_block}
 SAME = ("lab/shards", "lab/fused", "lab/float")
 MADE_LATER = (
-    "lab/tuned", *SAME, "gguf/base-f16", "gguf/base-q8", "gguf/tuned-q8", "small/tuned-int8", *FP8,
+    "lab/tuned", *SAME, "gguf/base-f16", "gguf/base-q8", "gguf/tuned-q8", "small/tuned-int8", *FP8, *FP4,
 )  # fmt: skip
 
 
@@ -71,7 +79,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_model(hub, "small/tuned-int8", as_integers)
     write_model(hub, "lab/fused", fused(base))
     write_model(hub, "lab/float", {name: tensor.float() for name, tensor in base.items()})
-    for name, layout in FP8.items():
+    for name, layout in (FP8 | FP4).items():
         codes, _ = quantized({name: tensor.float() for name, tensor in child.items()}, layout)
         write_model(hub, name, codes)
     write_gguf(hub / "other/stranger/stranger.gguf", llama_tensors(layers=2, width=64, seed=5), F16)
@@ -95,6 +103,7 @@ def test_all_have_one_architecture_and_their_own_format(index):
         **dict.fromkeys(("lab/base", "lab/tuned", "lab/shards", "lab/fused"), "BF16"),
         "lab/float": "F32",
         **dict.fromkeys(FP8, "FP8_E4M3"),
+        **dict.fromkeys(FP4, "NVFP4"),
         **dict.fromkeys(("gguf/base-f16", "other/stranger"), "F16"),
         **dict.fromkeys(("gguf/base-q8", "gguf/tuned-q8"), "Q8_0"),
         "small/tuned-int8": "INT8",
@@ -114,10 +123,10 @@ def test_copies_hang_under_the_model_that_they_were_made_from(index):
     assert found["small/tuned-int8"] == ("lab/tuned", "quantized")
 
 
-def test_scaled_floats_are_copies_of_eight_bits_in_groups(index):
-    rows = query(index, "SELECT child, parent, relation, details FROM edges WHERE child LIKE 'fp8/%'")
+def test_scaled_floats_are_copies_with_their_bits_and_groups(index):
+    rows = query(index, "SELECT child, parent, relation, details FROM edges WHERE child LIKE 'fp%/%'")
     found = {child: (parent, relation, json.loads(details)) for child, parent, relation, details in rows}
-    for name, group in zip(FP8, ("tensor", "row", 128), strict=True):
+    for name, bits, group in zip((*FP8, *FP4), (8, 8, 8, 4), ("tensor", "row", 128, 16), strict=True):
         parent, relation, details = found[name]
         assert (parent, relation) == ("lab/tuned", "quantized"), name
-        assert (details["bits"], details["group"]) == (8, group), name
+        assert (details["bits"], details["group"]) == (bits, group), name

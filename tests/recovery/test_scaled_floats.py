@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from recovery import scaled_floats
 from recovery.claims import ScalesSeen
 from recovery.evidence import gather
 from recovery.relations import details_of, relation_of
-from recovery.scaled_floats import lines, looks_scaled, significand_rounded
+from recovery.scaled_floats import significand_rounded
 from recovery.settings import EvidenceSettings
 from storage.types import COPY_KINDS, ClusterEvidence
 from tests.support.memory_source import MemorySource, all_pairs
-from tests.support.quantized import fp8_block, fp8_channel, fp8_tensor
+from tests.support.quantized import E2M1, fp8_block, fp8_channel, fp8_tensor, nvfp4_compressed, nvfp4_modelopt
 from tests.support.tiny_training import Weights, domain, fine_tune, pretrain, rounded
 
 E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
@@ -100,11 +101,10 @@ def test_arithmetic_in_bfloat16_is_followed(trained):
     assert details_of(found, 0)["agreement"] > 0.9995
 
 
-@pytest.mark.parametrize("layout", [fp8_tensor, fp8_channel, fp8_block])
-@pytest.mark.parametrize("memory_bytes", [1, 300_000])
-def test_tiles_change_nothing(trained, layout: Layout, memory_bytes: int):
-    root = wide(trained[0])
-    whole, tiled = (evidence(root, copied(root, layout), memory_bytes=m).pairs for m in (2**30, memory_bytes))
+@pytest.mark.parametrize("layout", [fp8_channel, fp8_block, nvfp4_modelopt])
+def test_tiles_of_one_row_change_nothing(trained, layout: Layout):
+    root = {name: w for name, w in wide(trained[0]).items() if name.startswith("mix")}
+    whole, tiled = (evidence(root, copied(root, layout), memory_bytes=m).pairs for m in (2**30, 1))
     for name in ("copy", "copy_kind", "copy_bits", "copy_group", "copy_agreement"):
         assert getattr(whole, name).tolist() == getattr(tiled, name).tolist(), name
 
@@ -135,19 +135,41 @@ def test_rounding_is_that_of_torch_above_subnormals(value: float, negative: bool
 
 def test_every_code_times_a_scale_looks_scaled_and_other_weights_do_not():
     codes = torch.arange(256, dtype=torch.uint8)
-    for dtype, significant in ((E4M3, 4), (E5M2, 3)):
+    for dtype, codes_of in ((E4M3, scaled_floats.E4M3), (E5M2, scaled_floats.E5M2)):
         numbers = codes.view(dtype).float()
         numbers = numbers[torch.isfinite(numbers)] * 0.0123
-        assert looks_scaled(numbers[None, None], significant).tolist() == [True]
-        assert looks_scaled(torch.zeros(1, 2, 32), significant).tolist() == [True]
+        assert codes_of.fits(numbers[None, None]).tolist() == [True]
+        assert codes_of.fits(torch.zeros(1, 2, 32)).tolist() == [True]
     drawn = torch.randn(3, 2, 32, generator=torch.Generator().manual_seed(0))
-    assert looks_scaled(drawn.bfloat16().float(), 4).tolist() == [False] * 3
+    for codes_of in scaled_floats.FORMATS:
+        assert codes_of.fits(drawn.bfloat16().float()).tolist() == [False] * 3
 
 
 def test_lines_are_filled_with_zeros():
-    found = lines(torch.ones(2, 130))
+    found = scaled_floats.E4M3.lines(torch.ones(2, 130))
     assert found.shape == (2, 2, 128)
     assert found[:, 1].sum(-1).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("layout", [nvfp4_compressed, nvfp4_modelopt])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_copy_in_nvfp4_is_told_and_only_of_its_source(trained, layout: Layout, dtype):
+    root, tuned = (rounded(wide(model), dtype) for model in trained)
+    generator = np.random.default_rng(0)
+    near = {n: (w * (1 + 1e-3 * generator.normal(size=w.shape))).astype(np.float32) for n, w in root.items()}
+    found = evidence(root, copied(root, layout), near, tuned)
+    assert found.pairs.copy.tolist() == [1, 0, 0, 0, 0, 0]
+    details = details_of(found, 0)
+    assert (details["bits"], details["group"]) == (4, 16)
+    assert details["agreement"] > 0.9995
+
+
+def test_every_magnitude_of_four_bits_is_the_nearest_to_what_lies_around():
+    values = torch.linspace(-8, 8, 4001)
+    nearest = E2M1
+    made = scaled_floats.E2M1.rounded(values)
+    errors = (values[:, None] - nearest).abs().amin(1)
+    torch.testing.assert_close((made - values).abs(), errors)
 
 
 @pytest.mark.parametrize(
