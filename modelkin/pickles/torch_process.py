@@ -6,7 +6,7 @@ No weight is read: torch maps the file and hands out storages as slices of that 
 tells where it lies in the file. It imports nothing of modelkin, so that it starts with torch's weight only.
 
 A line is {"size": bytes of the file, "tensors": [[name, dtype, shape, strides, first byte], ...]} or
-{"refused": why, "detail": text}. `limits` of the first line on are those of the system where it has any.
+{"refused": why, "detail": text}.
 """
 
 import json
@@ -70,8 +70,9 @@ def answer(path: Path) -> dict[str, Any]:
         if tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2]) < SAFE_TORCH:
             _refuse("torch", f"torch {torch.__version__} cannot open pickles safely")
         size = path.stat().st_size
-        _limit(size)
+        _limit(mapped=0)
         records = _records(path)
+        _limit(mapped=size)
         return {"size": size, "tensors": [_entry(*item, records) for item in _state_dict(path)]}
     except RefusedError as error:
         return {"refused": error.why, "detail": str(error)}
@@ -81,8 +82,8 @@ def answer(path: Path) -> dict[str, Any]:
         return {"refused": "damaged", "detail": f"{type(error).__name__}: {str(error)[:500]}"}
 
 
-def _limit(size: int) -> None:
-    """Address space and processor time from now on; systems without such limits are asked for none."""
+def _limit(*, mapped: int) -> None:
+    """Address space, beside bytes to be mapped, and processor time from now on; not where the system has no limits."""
     try:
         import resource  # noqa: PLC0415 - Windows has none
 
@@ -91,7 +92,7 @@ def _limit(size: int) -> None:
         return
     usage = resource.getrusage(resource.RUSAGE_SELF)
     for kind, soft in (
-        (resource.RLIMIT_AS, taken + size + ROOM_BYTES),
+        (resource.RLIMIT_AS, taken + mapped + ROOM_BYTES),
         (resource.RLIMIT_CPU, int(usage.ru_utime + usage.ru_stime) + CPU_SECONDS),
     ):
         _, hard = resource.getrlimit(kind)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,6 +172,19 @@ def test_a_bomb_costs_its_own_process_little_and_the_next_file_is_read(reader: P
         assert caught.value.reason == reason
     torch.save({"w": torch.ones(20, 20)}, tmp_path / "good.bin")
     assert [spec.name for spec in specs(reader, tmp_path / "good.bin")] == ["w"]
+
+
+def test_a_directory_of_gigabytes_is_not_read(reader: PickleReader, tmp_path: Path):
+    listed = 4 * 2**30 - 100
+    path = tmp_path / "sparse.bin"
+    with path.open("wb") as file:
+        file.write(b"PK\x03\x04")
+        file.truncate(listed + 4)
+        file.seek(0, os.SEEK_END)
+        file.write(b"PK\x05\x06" + struct.pack("<4H2IH", 0, 0, 1, 1, listed, 4, 0))
+    with pytest.raises(ModelUnreadable) as caught:
+        specs(reader, path)
+    assert caught.value.reason == "pickle_too_costly"
 
 
 def test_a_process_that_is_killed_or_silent_costs_one_file(tmp_path: Path):
