@@ -34,11 +34,14 @@ _MAX_DIMENSIONS = 16
 _MAX_INTEGER = 2**53
 
 _REFUSALS: Mapping[str, tuple[str, str]] = {
-    "unsafe": ("pickle_unsafe", "its pickle is more than a table of tensors, and was not run"),
-    "costly": ("pickle_too_costly", "opening its pickle takes more memory or time than any model's does"),
-    "compressed": ("pickle_compressed", "torch does not compress its files, so this is not one of them"),
+    "unsafe": ("pickle_unsafe", "its pickle is more than a table of tensors, and was not run: ask for safetensors"),
+    "costly": (
+        "pickle_too_costly",
+        "opening its pickle takes more memory or time than any model's: ask for safetensors",
+    ),
+    "compressed": ("pickle_compressed", "torch does not compress its files: this one is not opened"),
     "legacy": ("pickle_legacy", "load it with torch and save its state dict again, best as safetensors"),
-    "damaged": ("pickle_damaged", "torch cannot open it"),
+    "damaged": ("pickle_damaged", "torch cannot open it: fetch it again"),
     "byteorder": ("pickle_byteorder", "save it again on a usual machine"),
     "no_state_dict": ("pickle_no_state_dict", "save the model's state dict alone: a map of names to tensors"),
     "bad_tensor": ("pickle_bad_tensor", "save it again as safetensors"),

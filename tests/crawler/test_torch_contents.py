@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.quantized_layouts import with_scales
@@ -81,6 +81,7 @@ def test_a_refusal_is_passed_on_with_what_to_do_and_without_control_characters()
 
 
 @given(st.permutations([0, 1, 2]), st.tuples(*[st.integers(2, 6)] * 3), st.integers(0, 3), st.data())
+@settings(deadline=None)
 def test_rows_of_any_order_of_dimensions_are_those_of_numpy(order, sides, gap, data):
     stored = np.random.default_rng(0).normal(size=[sides[axis] for axis in order]).astype(np.float32)
     padded = np.zeros((*stored.shape[:-1], stored.shape[-1] + gap), dtype=np.float32)
@@ -102,6 +103,7 @@ def test_rows_of_any_order_of_dimensions_are_those_of_numpy(order, sides, gap, d
     st.binary(max_size=60)
     | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps).map(str.encode)
 )
+@settings(deadline=None)
 def test_no_table_crashes_the_parser(data: bytes):
     with pytest.raises(ModelUnreadable):
         parse_contents(data, file="x.bin", file_size=SIZE)

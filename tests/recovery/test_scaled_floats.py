@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -127,6 +127,7 @@ def test_a_coarser_copy_of_a_copy_is_not_taken_for_a_source(trained):
 
 
 @given(st.floats(2**-6, 440, width=32), st.booleans())
+@settings(deadline=None)
 def test_rounding_is_that_of_torch_above_subnormals(value: float, negative: bool):
     values = torch.tensor([-value if negative else value], dtype=torch.float32)
     assert torch.equal(significand_rounded(values, 4), values.to(E4M3).float())
