@@ -13,6 +13,7 @@ from crawler.hub import HubClient
 from crawler.remote_file import RemoteFile
 from crawler.safetensors_header import LENGTH_BYTES, header_length, parse_header
 from crawler.shards import MAX_INDEX_BYTES, WeightFiles, choose_weights, parse_index, select_tensors
+from crawler.torch_contents import folder_pickles, parse_contents
 from crawler.transport import Tally
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
@@ -74,9 +75,11 @@ async def open_checkpoint(
 ) -> Checkpoint:
     """Opens the model that `choose_weights` finds among the files: one resolve request a file, one more for an index.
 
+    Files of torch count where they may be opened (`crawler.torch_contents.pickles_of_folder`).
     Raises `ModelUnreadable` for whatever is wrong with the model, `HubError` when the Hub itself fails.
     """
-    weights = choose_weights(file_names)
+    pickles = folder_pickles()
+    weights = choose_weights(file_names, pickles=pickles is not None)
     shard_of = await _read_index(client, repo_id, revision, weights=weights, tally=tally)
     paths = sorted(set(shard_of.values())) if shard_of else list(weights.files)
     allowance = _Allowance(MAX_HEADERS_BYTES)
@@ -84,8 +87,11 @@ async def open_checkpoint(
 
     async def opened(path: str) -> OpenFile:
         async with slots:
-            open_file = _open_gguf if weights.kind == "gguf" else _open
-            return await open_file(await client.open_file(repo_id, revision, path, tally=tally), allowance)
+            remote = await client.open_file(repo_id, revision, path, tally=tally)
+            if pickles is not None and weights.pickled:
+                data = await asyncio.to_thread(pickles, repo_id, path)
+                return await asyncio.to_thread(_open_torch, remote, allowance, data)
+            return await (_open_gguf if weights.kind == "gguf" else _open)(remote, allowance)
 
     files = await all_or_nothing([opened(path) for path in paths])
     specs = select_tensors([spec for file in files for spec in file.specs], shard_of)
@@ -128,7 +134,13 @@ async def _read_index(
         return {}
     path = weights.index_file
     data = await client.read_small(repo_id, revision, path, limit_bytes=MAX_INDEX_BYTES, tally=tally)
-    return await asyncio.to_thread(parse_index, data, index_file=path)
+    return await asyncio.to_thread(parse_index, data, index_file=path, pickled=weights.pickled)
+
+
+def _open_torch(remote: RemoteFile, allowance: _Allowance, contents: bytes) -> OpenFile:
+    allowance.take(len(contents), remote.path)
+    specs = parse_contents(contents, file=remote.path, file_size=remote.size)
+    return OpenFile(remote, specs, head=b"", header_bytes=len(contents))
 
 
 async def _open(remote: RemoteFile, allowance: _Allowance) -> OpenFile:

@@ -159,6 +159,9 @@ def _scaled(  # noqa: PLR0913 - what a layout may consist of
     """The tensor that codes and scales make. Raises `ModelUnreadable` where they do not fit each other."""
     if len(codes.shape) < _MATRIX or not prod(codes.shape):
         _refuse(f"{quoted(codes.name)} of shape {codes.shape} is no matrix")
+    scattered = [part.name for part in (codes, scale, zero, factor) if part is not None and part.coding is not None]
+    if scattered:
+        _refuse(f"{quoted(scattered[0])} is not stored row by row")
     exponents = kind == "F4" and scale.dtype in {"U8", "F8_E8M0"}
     if not exponents and (scale.dtype not in FLOAT_DTYPE_BITS or scale.dtype == "F4"):
         _refuse(f"the scales of {quoted(codes.name)} are of format {scale.dtype}")

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NoReturn
 
 from crawler.wording import quoted
@@ -14,27 +14,43 @@ MAX_INDEX_BYTES = 64 * 2**20
 MAX_SHARDS = 10_000
 
 WeightKind = Literal["single", "sharded", "adapter", "pieces", "gguf"]
+_Known = Sequence[tuple[str, WeightKind]]
 
-_ROOT_NAMES: Sequence[tuple[str, WeightKind]] = (
+_ROOT_NAMES: _Known = (
     ("model.safetensors", "single"),
     ("model.safetensors.index.json", "sharded"),
     ("adapter_model.safetensors", "adapter"),
 )
-_DIFFUSION_NAMES: Sequence[tuple[str, WeightKind]] = (
+_DIFFUSION_NAMES: _Known = (
     ("diffusion_pytorch_model.safetensors", "single"),
     ("diffusion_pytorch_model.safetensors.index.json", "sharded"),
     ("diffusion_pytorch_model.fp16.safetensors", "single"),
+)
+_ROOT_PICKLES: _Known = (
+    ("pytorch_model.bin", "single"),
+    ("pytorch_model.bin.index.json", "sharded"),
+    ("adapter_model.bin", "adapter"),
+)
+_DIFFUSION_PICKLES: _Known = (
+    ("diffusion_pytorch_model.bin", "single"),
+    ("diffusion_pytorch_model.bin.index.json", "sharded"),
+    ("diffusion_pytorch_model.fp16.bin", "single"),
 )
 _DIFFUSION_FOLDERS = ("", "unet", "transformer")
 _PIPELINE_INDEX = "model_index.json"
 
 _PIECE = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.(safetensors|gguf)", re.ASCII)
 _SUFFIX = ".safetensors"
+_TORCH_SUFFIX = ".bin"
 _GGUF = ".gguf"
 _NO_GGUF_MODEL = re.compile(r"(^|[-_./])(mmproj|imatrix|vocab|lora)[-_.]", re.ASCII | re.IGNORECASE)
 _GGUF_QUALITY = re.compile(r"(?<![a-z0-9])(bf16|f16|fp16|f32|fp32|i?q(?P<bits>\d))(?![a-z])", re.ASCII | re.IGNORECASE)
 _MOST_BITS = 16
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_ONLY_PICKLE = (
+    "its weights are in pickles: these are opened in a folder of this machine only, under the names "
+    "pytorch_model.bin and adapter_model.bin; download it, or convert it to safetensors"
+)
 _MAX_PATH_CHARS = 1024
 
 
@@ -45,9 +61,10 @@ class WeightFiles:
     kind: WeightKind
     files: tuple[str, ...]
     index_file: str | None = None
+    pickled: bool = False  # files of torch, which are opened in a folder only
 
 
-def choose_weights(file_names: Iterable[str]) -> WeightFiles:
+def choose_weights(file_names: Iterable[str], *, pickles: bool = False) -> WeightFiles:
     """The model among a repository's files: the first of these that is there.
 
     1. In the root `model.safetensors`, `model.safetensors.index.json`, `adapter_model.safetensors`: what transformers
@@ -56,18 +73,19 @@ def choose_weights(file_names: Iterable[str]) -> WeightFiles:
        Where `model_index.json` is in the root the repository is a pipeline of diffusers, and 2 comes before 1.
     3. In the root a complete set of pieces X-00001-of-0000N.safetensors, else the first other safetensors file.
     4. The same three questions for each other folder, in order of their names.
-    5. The GGUF file, or complete set of pieces, whose name promises most bits a weight: of equal ones the first, in the
+    5. Where `pickles` may be opened, the files of torch that 1 and 2 would name: `pytorch_model.bin`, its index,
+       `adapter_model.bin`, `diffusion_pytorch_model.bin`, its index, its fp16 variant.
+    6. The GGUF file, or complete set of pieces, whose name promises most bits a weight: of equal ones the first, in the
        root before any folder. Projectors, importance matrices, vocabularies and adapters are told by their names.
 
     Raises `ModelUnreadable` when there is none: `incomplete_pieces`, `only_gguf`, `only_pickle` or `no_safetensors`.
     """
     names = {name for name in file_names if is_plain_path(name)}
-    root = _named("", _ROOT_NAMES, names)
-    denoiser: WeightFiles | None = None
-    for folder in _DIFFUSION_FOLDERS:
-        denoiser = denoiser or _named(folder, _DIFFUSION_NAMES, names)
-    named = denoiser or root if _PIPELINE_INDEX in names else root or denoiser
-    return named or _loose_or_deeper(names) or _gguf(names) or _refuse(names)
+    found = _usual(names, _ROOT_NAMES, _DIFFUSION_NAMES) or _loose_or_deeper(names)
+    if found is None and pickles:
+        found = _usual(names, _ROOT_PICKLES, _DIFFUSION_PICKLES)
+        found = found and replace(found, pickled=True)
+    return found or _gguf(names) or _refuse(names)
 
 
 def is_plain_path(name: str) -> bool:
@@ -77,11 +95,12 @@ def is_plain_path(name: str) -> bool:
     return not any(part in {"", ".", ".."} for part in name.split("/"))
 
 
-def parse_index(data: bytes, *, index_file: str) -> Mapping[str, str]:
+def parse_index(data: bytes, *, index_file: str, pickled: bool = False) -> Mapping[str, str]:
     """Tensor name -> file of the repository, from the index of a sharded model (`weight_map`).
 
     Shards are named relative to the index's own folder. Raises `ModelUnreadable("bad_index")` when the text is no such
-    index, exceeds 64 MiB or 10,000 shards, maps a name twice, or names a file that is no plain safetensors file inside.
+    index, exceeds 64 MiB or 10,000 shards, maps a name twice, or names a file that is no plain safetensors file inside,
+    or no `.bin` file where the model is `pickled`.
     """
     if len(data) > MAX_INDEX_BYTES:
         _bad_index(index_file, f"it has more than {MAX_INDEX_BYTES} bytes")
@@ -92,7 +111,7 @@ def parse_index(data: bytes, *, index_file: str) -> Mapping[str, str]:
     weight_map = document.get("weight_map") if isinstance(document, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         _bad_index(index_file, "it has no weight_map")
-    _check_shards(weight_map.values(), index_file)
+    _check_shards(weight_map.values(), index_file, suffix=_TORCH_SUFFIX if pickled else _SUFFIX)
     folder = _folder(index_file)
     return {name: _path(folder, shard) for name, shard in weight_map.items()}
 
@@ -112,10 +131,10 @@ def select_tensors(specs: Sequence[TensorSpec], shard_of: Mapping[str, str]) -> 
     return kept
 
 
-def _check_shards(shards: Iterable[object], index_file: str) -> None:
+def _check_shards(shards: Iterable[object], index_file: str, *, suffix: str) -> None:
     named = {shard if isinstance(shard, str) else "" for shard in shards}
     for shard in named:
-        if not is_plain_path(shard) or not shard.endswith(_SUFFIX):
+        if not is_plain_path(shard) or not shard.endswith(suffix):
             _bad_index(index_file, f"it names {quoted(shard)} as a shard")
     if len(named) > MAX_SHARDS:
         _bad_index(index_file, f"it names {len(named)} shards")
@@ -132,7 +151,16 @@ def _bad_index(index_file: str, why: str) -> NoReturn:
     raise ModelUnreadable("bad_index", f"{quoted(index_file)} is no index of shards: {why}")
 
 
-def _named(folder: str, known: Sequence[tuple[str, WeightKind]], names: Collection[str]) -> WeightFiles | None:
+def _usual(names: Collection[str], of_root: _Known, of_denoiser: _Known) -> WeightFiles | None:
+    """The model under a name that libraries load, in the root, or the denoiser of a pipeline."""
+    root = _named("", of_root, names)
+    denoiser: WeightFiles | None = None
+    for folder in _DIFFUSION_FOLDERS:
+        denoiser = denoiser or _named(folder, of_denoiser, names)
+    return denoiser or root if _PIPELINE_INDEX in names else root or denoiser
+
+
+def _named(folder: str, known: _Known, names: Collection[str]) -> WeightFiles | None:
     for name, kind in known:
         path = _path(folder, name)
         if path in names:
@@ -192,7 +220,7 @@ def _refuse(names: Collection[str]) -> NoReturn:
     if ".gguf" in endings:
         raise ModelUnreadable("only_gguf", "of its GGUF files none is a whole model")
     if endings & set(_PICKLES):
-        raise ModelUnreadable("only_pickle", "its weights are in pickles, which are never opened")
+        raise ModelUnreadable("only_pickle", _ONLY_PICKLE)
     raise ModelUnreadable("no_safetensors", "it has no safetensors file")
 
 

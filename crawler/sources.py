@@ -20,6 +20,7 @@ from crawler.safetensors_header import LENGTH_BYTES, header_length, parse_header
 from crawler.settings import HubSettings
 from crawler.shards import MAX_INDEX_BYTES, WeightFiles, WeightKind, choose_weights, parse_index, select_tensors
 from crawler.stored_rows import StoredRows
+from crawler.torch_contents import ContentsReader, parse_contents
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
 from storage.types import Architecture, ByteRange, ComparableTensor, TensorSpec, WeightArray
@@ -27,25 +28,29 @@ from storage.types import Architecture, ByteRange, ComparableTensor, TensorSpec,
 PIECE_BYTES = 16 * 2**20
 """The most one request to a Hub asks for; larger reads are several requests, so that a lost one costs little."""
 
+TORCH_SUFFIXES = (".bin", ".pt", ".pth")
+"""What a file of torch that a user names may be called."""
+
 T = TypeVar("T")
 
 
 class FolderSource:
-    """The model in a folder laid out like a repository, or in one safetensors or GGUF file.
+    """The model in a folder laid out like a repository, or in one safetensors, GGUF or torch file.
 
+    Files of torch (`pytorch_model.bin`) are opened through `contents` (`crawler.torch_contents`), where it is given.
     Files are opened for each read and never mapped, so that one that shrinks or goes raises instead of killing the
     process. Links that lead out of the folder are not followed. Raises `ModelUnreadable`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, contents: ContentsReader | None = None) -> None:
         self.bytes_read = 0
+        self._contents = contents
         self._sizes: dict[str, int] = {}
         if path.is_file():
-            kind: WeightKind = "gguf" if path.suffix == ".gguf" else "single"
-            self._root, weights = path.parent, WeightFiles(kind, (path.name,))
+            self._root, weights = path.parent, _single(path)
             self._inside = path.resolve().parent
         else:
-            self._root, weights = path, choose_weights(_file_names(path))
+            self._root, weights = path, choose_weights(_file_names(path), pickles=contents is not None)
             self._inside = path.resolve()
         self.architecture = self._describe(weights)
         self._tensors = {tensor.name: tensor for tensor in self.architecture.tensors}
@@ -66,19 +71,26 @@ class FolderSource:
             data = self._read(
                 ByteRange(weights.index_file, 0, min(self._size(weights.index_file), MAX_INDEX_BYTES + 1))
             )
-            shard_of = parse_index(data, index_file=weights.index_file)
+            shard_of = parse_index(data, index_file=weights.index_file, pickled=weights.pickled)
         paths = sorted(set(shard_of.values())) if shard_of else weights.files
         if weights.kind == "gguf":
             headers = [self._gguf_header(path) for path in paths]
             tensors = [spec for header in headers for spec in header.tensors]
             return describe(original_tensors(headers[0].values, tensors))
-        specs = [spec for path in paths for spec in self._header(path)]
+        tell = self._torch_contents if weights.pickled else self._header
+        specs = [spec for path in paths for spec in tell(path)]
         return describe(select_tensors(specs, shard_of), adapter=weights.kind == "adapter")
 
     def _header(self, path: str) -> tuple[TensorSpec, ...]:
         size = self._size(path)
         length = header_length(self._read(ByteRange(path, 0, min(LENGTH_BYTES, size))), size)
         return parse_header(self._read(ByteRange(path, 0, LENGTH_BYTES + length)), file=path, file_size=size)
+
+    def _torch_contents(self, path: str) -> tuple[TensorSpec, ...]:
+        if self._contents is None:
+            raise ModelUnreadable("only_pickle", f"{quoted(path)} is a pickle, which is not opened here")
+        size = self._size(path)
+        return parse_contents(self._contents(self._root / path), file=path, file_size=size)
 
     def _gguf_header(self, path: str) -> GgufHeader:
         size = self._size(path)
@@ -166,6 +178,14 @@ class HubReader:
     def run(self, work: Coroutine[object, object, T]) -> T:
         """The result of a coroutine, run in the reader's thread."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def _single(path: Path) -> WeightFiles:
+    """A file named by itself: what it is, its name tells."""
+    kind: WeightKind = "gguf" if path.suffix == ".gguf" else "single"
+    if path.name == "adapter_model.bin":
+        kind = "adapter"
+    return WeightFiles(kind, (path.name,), pickled=path.suffix in TORCH_SUFFIXES)
 
 
 def _file_names(folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ from crawler.sources import HubSource
 from indexer.inheritance import LEAST_SLOPE, learned_shares, slopes
 from indexer.relatedness import kin_threshold, relatedness
 from modelkin.config import Config
+from modelkin.engine_settings import evidence_settings
 from modelkin.weights import DescribedSource
 from recovery.evidence import gather, shared_layers
 from recovery.tree import recover_tree
@@ -58,7 +59,7 @@ def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSou
     score, inherited, learned = _relatedness(sources, config) or (None, None, None)
     threshold = kin_threshold(config.index.index_models)
     far = any(isinstance(source, HubSource) for source in sources)
-    evidence = gather(sources, _one_pair(), (config.over_a_hub if far else config).evidence)
+    evidence = gather(sources, _one_pair(), evidence_settings(config.over_a_hub if far else config))
     layers, weights = _shared(sources)
     pairs = evidence.pairs
     kin = None

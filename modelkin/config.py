@@ -3,8 +3,8 @@
 [hub]       how the Hub is asked: concurrency, timeouts, retries
 [crawl]     what is sampled of each model
 [index]     neighbours and embeddings
-[evidence]  memory and spectra of the pass over a cluster's weights
-[exact]     how many bytes of weights a refresh may download for exact trees
+[evidence]  what the pass over a cluster's weights keeps of them
+[exact]     where and in how much memory that pass computes, and how many bytes it may download
 [recovery]  the method, and what it needs to be told
 """
 
@@ -29,6 +29,14 @@ class ExactSettings:
 
     budget_bytes: int | None = 32 * 2**30
     """Weights that one run may download from a Hub for exact trees; None: no limit. A folder is read without one."""
+    memory_bytes: int | None = None
+    """What a pass over a cluster's weights may take; None: a quarter of the machine or device."""
+    device: str = "auto"
+    """Where torch computes: auto, cpu, cuda, cuda:N (`recovery.devices`)."""
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes is not None and self.memory_bytes < 1:
+            raise ValueError(f"memory_bytes must be positive, not {self.memory_bytes}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,12 @@ class Config:
 
     def as_dict(self) -> dict[str, Any]:
         """All settings as plain values, for the record of a run."""
-        return asdict(self)
+        stages = asdict(self)
+        return {name: {k: v for k, v in stage.items() if (name, k) not in _ELSEWHERE} for name, stage in stages.items()}
+
+
+_ELSEWHERE = {("evidence", "memory_bytes"): "[exact] memory_bytes", ("evidence", "device"): "[exact] device"}
+"""Settings of a stage that another table sets, because the machine decides them."""
 
 
 def load_config(path: Path | None) -> Config:
@@ -80,14 +93,20 @@ def _stage(kind: Any, name: str, table: Any, path: Path) -> Any:  # noqa: ANN401
         raise UsageError(f"{path}: {name} must be a table, [{name}]")
     hints = get_type_hints(kind)
     for key, value in table.items():
+        if (name, key) in _ELSEWHERE:
+            raise UsageError(f"{path}: [{name}] {key} is set as {_ELSEWHERE[name, key]}")
         if key not in hints:
-            raise UsageError(f"{path}: [{name}] has no setting {key!r}; it has {', '.join(sorted(hints))}")
+            raise UsageError(f"{path}: [{name}] has no setting {key!r}; it has {', '.join(_keys(name, hints))}")
         if not _fits(value, hints[key]):
             raise UsageError(f"{path}: [{name}] {key} = {value!r} is not a {hints[key]}")
     try:
         return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
     except ValueError as error:
         raise UsageError(f"{path}: [{name}] {error}") from error
+
+
+def _keys(name: str, hints: Mapping[str, Any]) -> list[str]:
+    return sorted(key for key in hints if (name, key) not in _ELSEWHERE)
 
 
 def _fits(value: object, hint: Any) -> bool:  # noqa: ANN401 - a type annotation

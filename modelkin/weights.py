@@ -1,4 +1,4 @@
-"""The weights of a model as a user names it: one of the index, a folder, or a safetensors file."""
+"""The weights of a model as a user names it: one of the index, a folder, or a file of weights."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -7,6 +7,7 @@ from typing import NoReturn, Protocol
 
 from crawler.sources import FolderSource, HubReader, HubSource
 from modelkin.config import Config
+from modelkin.pickles import PickleReader
 from modelkin.pipeline.hub_address import HubAddress, reach
 from storage.errors import IndexFault, ModelUnreadable, UnknownModel, UsageError
 from storage.lineage import ModelNode, mirrored_hub, model, open_graph, weight_files
@@ -30,13 +31,14 @@ def opened_weights(names: tuple[str, ...], index_dir: Path, config: Config) -> I
     needs no index. Raises `UnknownModel` when a name is neither, `ModelUnreadable` when a model cannot be read.
     """
     with ExitStack() as stack:
-        hub = _Hub(stack, index_dir, config)
-        yield [_opened(hub, name, index_dir) for name in names]
+        pickles = stack.enter_context(PickleReader())
+        hub = _Hub(stack, index_dir, config, pickles)
+        yield [_opened(hub, name, index_dir, pickles) for name in names]
 
 
-def _opened(hub: "_Hub", name: str, index_dir: Path) -> DescribedSource:
+def _opened(hub: "_Hub", name: str, index_dir: Path, pickles: PickleReader) -> DescribedSource:
     try:
-        return hub.indexed(name) or _on_disk(name, index_dir)
+        return hub.indexed(name) or _on_disk(name, index_dir, pickles)
     except ModelUnreadable as error:
         raise ModelUnreadable(error.reason, f"{name}: {error.detail}", retry=error.retry) from error
 
@@ -44,7 +46,8 @@ def _opened(hub: "_Hub", name: str, index_dir: Path) -> DescribedSource:
 class _Hub:
     """The mirrored Hub, reached at the first indexed model and left when the stack is closed."""
 
-    def __init__(self, stack: ExitStack, index_dir: Path, config: Config) -> None:
+    def __init__(self, stack: ExitStack, index_dir: Path, config: Config, pickles: PickleReader) -> None:
+        self._pickles = pickles
         self._stack = stack
         self._index_dir = index_dir
         self._config = config
@@ -61,7 +64,7 @@ class _Hub:
         if not address.location:
             raise UsageError("the index does not say which Hub it mirrors: run `modelkin crawl` first")
         if address.is_folder:
-            return FolderSource(Path(address.location) / name)
+            return FolderSource(Path(address.location) / name, contents=self._pickles.contents)
         return self._from_hub(address, node, files)
 
     def _from_hub(self, address: HubAddress, node: ModelNode, files: list[str]) -> HubSource:
@@ -71,11 +74,11 @@ class _Hub:
         return self._reader.open(node.repo_id, node.revision, files)
 
 
-def _on_disk(name: str, index_dir: Path) -> FolderSource:
+def _on_disk(name: str, index_dir: Path, pickles: PickleReader) -> FolderSource:
     path = Path(name).expanduser()
     if not path.exists():
         _refuse(name, index_dir)
-    return FolderSource(path)
+    return FolderSource(path, contents=pickles.contents)
 
 
 def _refuse(name: str, index_dir: Path) -> NoReturn:

@@ -43,6 +43,7 @@ MIN_ROWS = 8
 
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
 _ANY = "*"
+_WIDENING = "c_fc"
 _MOST_RANKS = 512
 
 
@@ -90,15 +91,28 @@ def matching_tensors(modules: Sequence[ModuleShape], tensors: TensorOf) -> dict[
 
     Canonical names have lost the wrappers' prefixes, so a module's path ends in the tensor's module, and the longest
     such end is meant. None where any module has no tensor of its shape: then the adapter was made for another model.
+    A square tensor is stored as the others are.
     """
-    found: dict[str, tuple[str, bool]] = {}
+    found: dict[str, tuple[str, int, int]] = {}
     for module in modules:
         end = _longest_suffix(module.path, tensors)
-        name, rows, cols = tensors[end] if end else ("", 0, 0)
+        found[module.path] = tensors[end] if end else ("", 0, 0)
+        _, rows, cols = found[module.path]
         if (module.rows, module.cols) not in {(rows, cols), (cols, rows)}:
             return None
-        found[module.path] = (name, module.rows != rows)
-    return found
+    turned = {module.path for module in modules if module.rows != found[module.path][1]}
+    if turned or _is_inputs_first(tensors):
+        turned |= {path for path, (_, rows, cols) in found.items() if rows == cols}
+    return {path: (name, path in turned) for path, (name, _, _) in found.items()}
+
+
+def _is_inputs_first(tensors: TensorOf) -> bool:
+    """Whether a model keeps its weights inputs x outputs, as GPT-2's Conv1D does, by the matrix that widens.
+
+    GPT-2 and its kin call it c_fc; so does StarCoder, which has it outputs x inputs.
+    """
+    widening = [(rows, cols) for path, (_, rows, cols) in tensors.items() if path.rpartition(".")[2] == _WIDENING]
+    return bool(widening) and all(rows < cols for rows, cols in widening)
 
 
 def _longest_suffix(path: str, known: Container[str]) -> str | None:

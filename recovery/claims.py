@@ -5,7 +5,7 @@ weights together prove a true one. Claims are judged block by block of rows; an 
 parts of a model are often left as they are.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from recovery.distances import Scale
 from recovery.grids import STORED_BITS, half_grid, on_grid, reproduces
 from recovery.pruning import PATTERN_GROUPS, count_zeros, pattern
-from recovery.quantization import Scaling, Scheme, extremes, requantised
+from recovery.quantization import ROW, TENSOR, Scaling, Scheme, extremes, requantised
 from recovery.step_functions import MOST_LEVELS, count_steps, lines
 from storage.types import COPY_KINDS
 
@@ -28,6 +28,10 @@ CROSSED_SHARE = 1e-4
 """The same where the scheme is unknown and levels are taken as they are."""
 LOST_SHARE = 0.01
 """Zeros that pruning must have made: an entry here and there is zeroed by rounding or by chance."""
+SAME_SCALE = 2.0**-20
+"""Relative: within it two scales that were read off products in float32 are one."""
+SQUARE = 128
+"""Side of the square blocks that share a scale."""
 VALUES_PER_LEVEL = 2
 """How many values of the source a level must stand for on average, or rounding did the same."""
 
@@ -63,6 +67,40 @@ class Block:
 
 
 @dataclass(slots=True)
+class ScalesSeen:
+    """How scales of lines, known up to a power of two, lie over a layer: what they are of."""
+
+    low: float = float("inf")
+    high: float = 0.0
+    rows: int = 0
+    mixed_rows: int = 0  # whose lines have unequal scales
+    changes: int = 0  # from one row to the next
+    last: float = 0.0  # of the row before
+
+    def see(self, scales: Tensor) -> None:
+        """Adds a block's, (rows, lines); 0 for a line of zeros, which has none."""
+        fraction = torch.frexp(scales).mantissa
+        filled = torch.where(fraction == 0, torch.inf, fraction)
+        low, high = filled.amin(1), fraction.amax(1)
+        known = high > 0
+        low, high = low[known], high[known]
+        if len(low):
+            self.low, self.high = min(self.low, float(low.min())), max(self.high, float(high.max()))
+            self.rows += len(low)
+            self.mixed_rows += int((high > low * (1 + SAME_SCALE)).sum())
+            before = torch.cat([low.new_tensor([self.last]), low[:-1]])
+            self.changes += int(((low - before).abs() > SAME_SCALE * low).sum())
+            self.last = float(low[-1])
+
+    @property
+    def group(self) -> int:
+        """`TENSOR`, `ROW`, or the side of square blocks."""
+        if self.high <= self.low * (1 + SAME_SCALE):
+            return TENSOR
+        return ROW if self.mixed_rows == 0 and 2 * self.changes >= self.rows else SQUARE
+
+
+@dataclass(slots=True)
 class Tally:
     """What has been counted for a claim over the blocks of a layer; counts of weights unless said otherwise."""
 
@@ -74,6 +112,7 @@ class Tally:
     levels: int = 0  # most in any group
     level_sum: int = 0
     value_sum: int = 0
+    scales: ScalesSeen = field(default_factory=ScalesSeen)  # of floating codes
 
 
 class Claim(Protocol):

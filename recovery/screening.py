@@ -14,6 +14,7 @@ from recovery.claims import Cast, Claim, Pruned, Quantized, Stepped
 from recovery.distances import Scale
 from recovery.grids import GRIDS, on_grid
 from recovery.quantization import SCALINGS, SCHEMES, Extremes, Scaling, extremes, requantised
+from recovery.scaled_floats import CLAIMS, FORMATS
 from recovery.step_functions import MOST_LEVELS, STEP_GROUPS, lines, most_levels
 
 SIDE_ROWS, SIDE_COLS = 2, 32
@@ -66,6 +67,7 @@ class _Glance:
         changed = (self.weights[source] != values).any(2).any(1)
         yield from self._known_schemes(source, values, changed)
         yield from self._few_levels(source, copy, changed)
+        yield from self._scaled_floats(source, copy, changed)
 
     def _known_schemes(
         self, source: Tensor, values: Tensor, changed: Tensor
@@ -91,3 +93,8 @@ class _Glance:
             if cols % (width or cols) == 0 and cols > MOST_LEVELS:
                 few = most_levels(lines(self.rows, width)) <= MOST_LEVELS
                 yield [Stepped(width)], changed & few[copy] & ~few[source]
+
+    def _scaled_floats(self, source: Tensor, copy: Tensor, changed: Tensor) -> Iterator[tuple[Sequence[Claim], Tensor]]:
+        for codes in FORMATS:
+            coded = codes.fits(self.weights)
+            yield [claim for claim in CLAIMS if claim.codes == codes], changed & coded[copy] & ~coded[source]

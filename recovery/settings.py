@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Device = Literal["cpu", "cuda"]
 Method = Literal["kin", "mother"]
 PaperDistance = Literal["l_ft", "l_lora", "l_ft_code", "l_lora_code", "rms"]
 Stage = Literal["general", "specialised"]
@@ -14,7 +13,10 @@ class EvidenceSettings:
     """How evidence is gathered. Raises `ValueError` on values that cannot work."""
 
     memory_bytes: int = 2 * 2**30
-    """What one layer of all members, the work on its pairs and the sample may take together."""
+    """What one layer of all members, the work on its pairs and the sample may take together.
+
+    In configurations `[exact] memory_bytes`, as `device` is `[exact] device`.
+    """
     spectrum_rows: int = 256
     """Rows (or columns, where these are fewer) of a layer that its spectrum is taken from."""
     read_weights: int = 2**18
@@ -24,8 +26,8 @@ class EvidenceSettings:
     """Weights per member that stay in memory after the pass, for questions about three and more models."""
     layer_distances: bool = False
     """Keep every pair's extremes and mean square of every layer, which the distances of the authors' code need."""
-    device: Device = "cpu"
-    """Where torch computes; float64 is needed, which rules out Apple's MPS."""
+    device: str = "cpu"
+    """Where torch computes, as torch names it (`recovery.devices`)."""
 
     def __post_init__(self) -> None:
         if self.memory_bytes < 1:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from modelkin.cli.machine_options import DeviceOption, MemoryOption, machine_config
 from modelkin.cli.options import (
     DEFAULT_INDEX,
     EXIT_FAILED,
@@ -17,7 +18,7 @@ from modelkin.cli.options import (
     JsonOption,
 )
 from modelkin.cli.printable import plain
-from modelkin.config import Config, load_config
+from modelkin.config import load_config
 from modelkin.json_text import json_text
 from modelkin.progress import Progress
 from modelkin.report import RunReport
@@ -32,6 +33,8 @@ def refresh(
     hub: HubArgument = None,
     index: IndexOption = DEFAULT_INDEX,
     config: ConfigOption = None,
+    device: DeviceOption = None,
+    memory: MemoryOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,7 +46,8 @@ def refresh(
     """
     from modelkin import pipeline  # noqa: PLC0415 - help must not wait for duckdb and torch
 
-    report = _watched(config, lambda settings, watch: pipeline.refresh(hub, index, config=settings, progress=watch))
+    settings = machine_config(config, device, memory)
+    report = _watched(lambda watch: pipeline.refresh(hub, index, config=settings, progress=watch))
     _tell(report, as_json=as_json, may_skip=True)
 
 
@@ -61,11 +65,12 @@ def crawl(
     """
     from modelkin import pipeline  # noqa: PLC0415 - as above
 
+    settings = load_config(config)
     if plan:
-        found = _watched(config, lambda settings, watch: pipeline.plan(hub, index, config=settings, progress=watch))
+        found = _watched(lambda watch: pipeline.plan(hub, index, config=settings, progress=watch))
         _tell_plan(found, as_json=as_json)
         return
-    report = _watched(config, lambda settings, watch: pipeline.crawl(hub, index, config=settings, progress=watch))
+    report = _watched(lambda watch: pipeline.crawl(hub, index, config=settings, progress=watch))
     _tell(report, as_json=as_json, may_skip=True)
 
 
@@ -78,13 +83,16 @@ def index_models(
     """Find which sampled models are kin."""
     from modelkin import pipeline  # noqa: PLC0415 - as above
 
-    report = _watched(config, lambda settings, watch: pipeline.index(index, config=settings, progress=watch))
+    settings = load_config(config)
+    report = _watched(lambda watch: pipeline.index(index, config=settings, progress=watch))
     _tell(report, as_json=as_json, may_skip=False)
 
 
 def recover(
     index: IndexOption = DEFAULT_INDEX,
     config: ConfigOption = None,
+    device: DeviceOption = None,
+    memory: MemoryOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -94,7 +102,8 @@ def recover(
     """
     from modelkin import pipeline  # noqa: PLC0415 - as above
 
-    report = _watched(config, lambda settings, watch: pipeline.recover(index, config=settings, progress=watch))
+    settings = machine_config(config, device, memory)
+    report = _watched(lambda watch: pipeline.recover(index, config=settings, progress=watch))
     _tell(report, as_json=as_json, may_skip=False)
 
 
@@ -135,12 +144,11 @@ def hub(
         threading.Event().wait()
 
 
-def _watched(config: Path | None, work: Callable[[Config, Progress], T]) -> T:
+def _watched(work: Callable[[Progress], T]) -> T:
     from modelkin.cli.progress import shown_progress  # noqa: PLC0415 - as above
 
-    settings = load_config(config)
     with shown_progress() as watch:
-        return work(settings, watch)
+        return work(watch)
 
 
 def _tell(report: RunReport, *, as_json: bool, may_skip: bool) -> None:

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from modelkin.cli.machine_options import DeviceOption, MemoryOption, machine_config
 from modelkin.cli.options import DEFAULT_INDEX, ConfigOption, IndexOption, JsonOption
 from modelkin.json_text import json_text
 
 if TYPE_CHECKING:
     from modelkin.comparison import Comparison
+    from modelkin.config import Config
 
 Format = Literal["json", "csv", "parquet", "newick", "graphml", "dot", "mermaid"]
 
@@ -93,19 +95,21 @@ def evaluate(
         show_lines(score_lines(scores))
 
 
-def compare(
+def compare(  # noqa: PLR0913 - the command's options
     a: Annotated[str, typer.Argument(metavar="A", help="A model of the index, or a path.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one, or a path.")],
     index: IndexOption = DEFAULT_INDEX,
     config: ConfigOption = None,
+    device: DeviceOption = None,
+    memory: MemoryOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
     """Show what two models' weights say of each other.
 
-    A path is a model's folder or a safetensors file; write ./org/name for a folder whose name the index knows too.
+    A path is a model's folder or a file of weights; write ./org/name for a folder whose name the index knows too.
     """
-    found = _compared(a, b, index, config)
+    found = _compared(a, b, index, machine_config(config, device, memory))
     if as_json:
         typer.echo(json_text(found))
         return
@@ -116,11 +120,9 @@ def compare(
     render.show_table(("witness", "value", "meaning"), witness_rows(found))
 
 
-def _compared(a: str, b: str, index: Path, config: Path | None) -> "Comparison":
+def _compared(a: str, b: str, index: Path, settings: "Config") -> "Comparison":
     from modelkin.comparison import compare as compare_sources  # noqa: PLC0415 - as above
-    from modelkin.config import load_config  # noqa: PLC0415 - as above
     from modelkin.weights import opened_weights  # noqa: PLC0415 - as above
 
-    settings = load_config(config)
     with opened_weights((a, b), index, settings) as (first, second):
         return compare_sources((a, b), (first, second), settings)

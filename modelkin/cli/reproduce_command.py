@@ -1,14 +1,13 @@
 """The published cases on the real Hub: both methods' trees beside the one that is told."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modelkin.cli.machine_options import size_in_bytes
 from modelkin.cli.options import EXIT_SKIPPED, ConfigOption, JsonOption
 from modelkin.cli.printable import plain
-from storage.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 PUBLIC_HUB = "https://huggingface.co"
 INDEX_OF_CASE = "modelkin-reproduce"
 DEFAULT_BUDGET = "2GiB"
-_SIZE = re.compile(r"(\d{1,18})\s*(|B|KiB|MiB|GiB|TiB)", re.ASCII)
-_UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
 def reproduce(
@@ -64,14 +61,6 @@ def reproduce(
         _show(published, outcome)
     if outcome.left_out:
         raise typer.Exit(EXIT_SKIPPED)
-
-
-def size_in_bytes(text: str) -> int:
-    """A number of bytes with an optional binary unit, `20GiB`. Raises `UsageError`."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{text!r} is no size; give bytes or a unit, such as 500MiB or 20GiB")
-    return int(match[1]) * _UNITS[match[2]]
 
 
 def announcement(case: "PublishedCase", config: "Config", budget_bytes: int) -> str:

@@ -1,14 +1,18 @@
 """Crawl: walk the listing page by page, read what is new or changed, and commit each page with its cursor."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from crawler.crawl import ReadModel, read_models
 from crawler.hub import HubClient
 from crawler.listing_walk import ListingOrder
+from crawler.torch_contents import pickles_of_folder
 from crawler.transport import Tally
 from modelkin.config import Config
+from modelkin.pickles import PickleReader
 from modelkin.pipeline.hub_address import HubAddress, reach
 from modelkin.pipeline.sweeps import WalkPlan, first_walk, is_walked, scope_of, walk_after
 from modelkin.progress import Progress
@@ -41,7 +45,7 @@ class CrawlStep:
 
     def run(self, address: HubAddress) -> None:
         """Goes on with the walk that was stopped, or walks the whole listing, or what is new and what changed."""
-        with reach(address) as (endpoint, token):
+        with reach(address) as (endpoint, token), _openable_pickles(address):
             asyncio.run(self._crawl(address, endpoint, token))
 
     async def _crawl(self, address: HubAddress, endpoint: str, token: str | None) -> None:
@@ -160,6 +164,16 @@ def _newest(page: ListingPage) -> datetime | None:
 
 def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+@contextmanager
+def _openable_pickles(address: HubAddress) -> Iterator[None]:
+    """In the block, files of torch are opened where the Hub is a folder, and nowhere else."""
+    if not address.is_folder:
+        yield
+        return
+    with PickleReader() as reader, pickles_of_folder(Path(address.location), reader.contents):
+        yield
 
 
 def _layout(read: ReadModel) -> ModelLayout:

@@ -8,6 +8,8 @@ from pathlib import Path
 from crawler.sources import FolderSource, HubReader
 from indexer.candidates import evidence_pairs
 from modelkin.config import Config
+from modelkin.engine_settings import evidence_settings
+from modelkin.pickles import PickleReader
 from modelkin.pipeline.hub_address import HubAddress, reach
 from modelkin.pipeline.member_source import MemberSource, MemberUnreadableError, Opener
 from modelkin.progress import Progress
@@ -82,8 +84,9 @@ class RecoverStep:
             self.report.exact_bytes += evidence.bytes_read
 
     def _evidence_settings(self) -> EvidenceSettings:
-        wanted = self.config.evidence.layer_distances or self.config.recovery.needs_layer_distances
-        return replace(self.config.evidence, layer_distances=wanted)
+        settings = evidence_settings(self.config)
+        wanted = settings.layer_distances or self.config.recovery.needs_layer_distances
+        return replace(settings, layer_distances=wanted)
 
     def _unreadable(self, cluster: ClusterMembers, error: MemberUnreadableError) -> list[Skip]:
         place, cause = error.place, error.cause
@@ -111,7 +114,8 @@ def opened(address: HubAddress, config: Config) -> Iterator[Opener]:
     """A way to open models: from the folder itself, or from the Hub by ranges."""
     if address.is_folder:
         folder = Path(address.location)
-        yield lambda repo_id, _revision, _files: FolderSource(folder / repo_id)
+        with PickleReader() as pickles:
+            yield lambda repo_id, _revision, _files: FolderSource(folder / repo_id, contents=pickles.contents)
         return
     with reach(address) as (endpoint, token), HubReader(endpoint, token=token, settings=config.hub) as reader:
         yield reader.open

@@ -34,6 +34,7 @@ class Run:
 def refresh(hub: str | None, index_dir: Path, *, config: Config, progress: Progress) -> RunReport:
     """Crawl, index, recover and publish; only what is new, changed, gone, or was left pending."""
     _check(hub)
+    _check_device(config)
     with _run("refresh", index_dir, config, progress) as run:
         address = choose_hub(hub, run.catalog)
         _crawl(run, address)
@@ -58,6 +59,7 @@ def index(index_dir: Path, *, config: Config, progress: Progress) -> RunReport:
 
 def recover(index_dir: Path, *, config: Config, progress: Progress) -> RunReport:
     """Recovers the trees of clusters that changed."""
+    _check_device(config)
     with _run("recover", _existing(index_dir), config, progress) as run:
         _recover(run, choose_hub(None, run.catalog))
     return run.report
@@ -125,6 +127,14 @@ def _check(hub: str | None) -> None:
     """A mistyped Hub must not leave an empty index behind. Raises `UsageError`."""
     if hub is not None:
         parse_hub(hub)
+
+
+def _check_device(config: Config) -> None:
+    """A device that is not there is told before anything is read. Raises `UsageError`."""
+    if config.exact.device not in {"auto", "cpu"}:
+        from modelkin.engine_settings import evidence_settings  # noqa: PLC0415 - torch is loaded only where needed
+
+        evidence_settings(config)
 
 
 def _provenance(config: Config) -> dict[str, object]:

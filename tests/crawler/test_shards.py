@@ -75,6 +75,36 @@ def test_the_first_kind_of_file_that_is_there_is_the_model(names, expected):
     assert choose_weights(reversed(names)) == expected
 
 
+PICKLED = [
+    (
+        ["pytorch_model.bin", "q4.gguf", "training_args.bin"],
+        WeightFiles("single", ("pytorch_model.bin",), pickled=True),
+    ),
+    (["pytorch_model.bin", "model.safetensors"], WeightFiles("single", ("model.safetensors",))),
+    (
+        ["pytorch_model-00001-of-00001.bin", "pytorch_model.bin.index.json"],
+        WeightFiles("sharded", (), "pytorch_model.bin.index.json", pickled=True),
+    ),
+    (["adapter_model.bin"], WeightFiles("adapter", ("adapter_model.bin",), pickled=True)),
+    (
+        ["model_index.json", "pytorch_model.bin", "unet/diffusion_pytorch_model.bin"],
+        WeightFiles("single", ("unet/diffusion_pytorch_model.bin",), pickled=True),
+    ),
+]
+
+
+@pytest.mark.parametrize(("names", "expected"), PICKLED)
+def test_files_of_torch_are_the_model_where_they_may_be_opened_and_no_safetensors_are_there(names, expected):
+    assert choose_weights(names, pickles=True) == expected
+
+
+@pytest.mark.parametrize("names", [["training_args.bin"], ["optimizer.pt"], ["x/pytorch_model.bin"]])
+def test_other_pickles_are_never_the_model(names):
+    with pytest.raises(ModelUnreadable) as caught:
+        choose_weights(names, pickles=True)
+    assert caught.value.reason == "only_pickle"
+
+
 REFUSALS = [
     ([], "no_safetensors"),
     (["README.md", "model.onnx"], "no_safetensors"),
@@ -113,6 +143,14 @@ def index(weight_map):
 def test_an_index_maps_tensors_to_files_beside_it():
     data = index({"a": "s1.safetensors", "b": "s2.safetensors"})
     assert parse_index(data, index_file="unet/x.index.json") == {"a": "unet/s1.safetensors", "b": "unet/s2.safetensors"}
+
+
+def test_the_index_of_a_pickled_model_names_files_of_torch_and_no_others():
+    name = "pytorch_model.bin.index.json"
+    assert parse_index(index({"a": "s.bin"}), index_file=name, pickled=True) == {"a": "s.bin"}
+    for other in ("s.safetensors", "../s.bin"):
+        with pytest.raises(ModelUnreadable, match="as a shard"):
+            parse_index(index({"a": other}), index_file=name, pickled=True)
 
 
 BAD_INDEXES = {

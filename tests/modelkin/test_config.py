@@ -38,6 +38,8 @@ def test_what_a_file_names_is_set_and_the_rest_kept(tmp_path: Path):
         ("[hub]\nconnections = 0\n", "at least 1"),
         ('[recovery]\nmethod = "guess"\n', "method = 'guess'"),
         ("[exact]\nbudget_bytes = 1.5\n", "budget_bytes = 1.5"),
+        ("[exact]\nmemory_bytes = 0\n", "memory_bytes must be positive"),
+        ('[evidence]\ndevice = "cpu"\n', r"is set as \[exact\] device"),
         ("not toml", "cannot be read as TOML"),
     ],
 )
@@ -62,6 +64,8 @@ def test_every_setting_is_documented_with_its_default_and_nothing_else():
 
 
 def _toml(value: object) -> str:
+    if value is None:
+        return "unset"
     if isinstance(value, str | bool):
         return f'"{value}"' if isinstance(value, str) else str(value).lower()
     return json.dumps(list(value)) if isinstance(value, tuple) else str(value)

@@ -83,6 +83,28 @@ def test_weights_stored_inputs_by_outputs_match_too():
     assert matching_tensors([ModuleShape("lm_head", 6, 32)], TENSORS) == {"lm_head": ("~lm_head.weight", True)}
 
 
+def gpt2(*, inputs_first: bool):
+    """A block of width 8 as GPT-2's Conv1D has it, inputs x outputs, or as StarCoder's Linear."""
+    shapes = {"0.attn.c_attn": (24, 8), "0.attn.c_proj": (8, 8), "0.mlp.c_fc": (32, 8)}
+    sides = [shape[::-1] if inputs_first else shape for shape in shapes.values()]
+    return tensors_by_module([f"{path}.weight" for path in shapes], *zip(*sides, strict=True))
+
+
+SQUARE, JOINED = ModuleShape("h.0.attn.c_proj", 8, 8), ModuleShape("h.0.attn.c_attn", 24, 8)
+
+
+@pytest.mark.parametrize("modules", [[SQUARE], [SQUARE, JOINED]])
+@pytest.mark.parametrize("inputs_first", [False, True])
+def test_a_square_tensor_is_stored_as_the_others_of_its_model(modules: list[ModuleShape], inputs_first: bool):
+    found = matching_tensors(modules, gpt2(inputs_first=inputs_first))
+    assert {turned for _, turned in found.values()} == {inputs_first}
+
+
+def test_a_square_tensor_of_a_model_that_does_not_tell_is_as_usual():
+    tensors = tensors_by_module(("0.attn.o.weight",), (8,), (8,))
+    assert matching_tensors([ModuleShape("h.0.attn.o", 8, 8)], tensors) == {"h.0.attn.o": ("0.attn.o.weight", False)}
+
+
 @pytest.mark.parametrize("module", [ModuleShape("layers.1.attn.q", 8, 7), ModuleShape("layers.1.attn.k", 8, 6)])
 def test_one_module_without_its_tensor_makes_a_model_unfit(module: ModuleShape):
     assert matching_tensors([ModuleShape("layers.1.attn.q", 8, 6), module], TENSORS) is None

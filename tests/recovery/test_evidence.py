@@ -8,6 +8,7 @@ from recovery.evidence import FingerprintSource, gather, shared_layers
 from recovery.settings import EvidenceSettings
 from storage.errors import ModelUnreadable, UsageError
 from storage.types import UNIT_ROUNDOFF, ClusterEvidence, Pairs, SamplePlan
+from tests.support.devices import EVERY_DEVICE
 from tests.support.memory_source import MemorySource, all_pairs
 from tests.support.plain_kin import direction, step_cost
 
@@ -43,11 +44,16 @@ def family() -> list[Weights]:
 
 
 def evidence_of(
-    models: list[Weights], *, memory_bytes: int = 2**30, spectrum_rows: int = 256, dtypes: str = ""
+    models: list[Weights],
+    *,
+    memory_bytes: int = 2**30,
+    spectrum_rows: int = 256,
+    dtypes: str = "",
+    device: str = "cpu",
 ) -> ClusterEvidence:
     formats = dtypes.split() or ["F32"] * len(models)
     sources = [MemorySource(m, d) for m, d in zip(models, formats, strict=True)]
-    settings = EvidenceSettings(memory_bytes=memory_bytes, spectrum_rows=spectrum_rows)
+    settings = EvidenceSettings(memory_bytes=memory_bytes, spectrum_rows=spectrum_rows, device=device)
     return gather(sources, all_pairs(len(models)), settings)
 
 
@@ -61,8 +67,9 @@ def assert_same(a: ClusterEvidence, b: ClusterEvidence):
                 np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-7, err_msg=field.name)
 
 
-def test_pairs_equal_the_plain_method(family: list[Weights]):
-    pairs = evidence_of(family, dtypes="F32 F32 F32 F32 BF16").pairs
+@EVERY_DEVICE
+def test_pairs_equal_the_plain_method(family: list[Weights], device: str):
+    pairs = evidence_of(family, dtypes="F32 F32 F32 F32 BF16", device=device).pairs
     roundoff = [UNIT_ROUNDOFF["F32"]] * 4 + [UNIT_ROUNDOFF["BF16"]]
     for row, (a, b) in enumerate(zip(pairs.left, pairs.right, strict=True)):
         u, v = family[a], family[b]
@@ -70,8 +77,9 @@ def test_pairs_equal_the_plain_method(family: list[Weights]):
         assert pairs.direction[row] == pytest.approx(direction(u, v), rel=1e-6, abs=1e-6)
 
 
-def test_distances_are_summed_and_maximised_over_layers(family: list[Weights]):
-    pairs = evidence_of(family[:2]).pairs
+@EVERY_DEVICE
+def test_distances_are_summed_and_maximised_over_layers(family: list[Weights], device: str):
+    pairs = evidence_of(family[:2], device=device).pairs
     u, v = (np.concatenate([w.ravel() for w in m.values()]).astype(float) for m in family[:2])
     scaled = [
         (a - a.min()) / (a.max() - a.min()) - (b - b.min()) / (b.max() - b.min())
@@ -87,16 +95,20 @@ def test_distances_are_summed_and_maximised_over_layers(family: list[Weights]):
 
 @pytest.mark.parametrize("spectrum_rows", [256, 13])
 @pytest.mark.parametrize("memory_bytes", [1, 1_600_000, 2_700_000, 3_900_000, 4_000_000, 5_000_000])
-def test_tiles_give_the_same_evidence_as_the_whole(family: list[Weights], memory_bytes: int, spectrum_rows: int):
+@EVERY_DEVICE
+def test_tiles_give_the_same_evidence_as_the_whole(
+    family: list[Weights], device: str, memory_bytes: int, spectrum_rows: int
+):
     whole = evidence_of(family, spectrum_rows=spectrum_rows)
-    assert_same(evidence_of(family, spectrum_rows=spectrum_rows, memory_bytes=memory_bytes), whole)
+    assert_same(evidence_of(family, spectrum_rows=spectrum_rows, memory_bytes=memory_bytes, device=device), whole)
 
 
 @pytest.mark.parametrize("shape", [(700, 500), (500, 700)])
-def test_layers_compared_in_blocks_equal_the_plain_method(shape: tuple[int, int]):
+@EVERY_DEVICE
+def test_layers_compared_in_blocks_equal_the_plain_method(shape: tuple[int, int], device: str):
     u = {"layer": np.random.default_rng(0).normal(size=shape).astype(np.float32)}
     v = child(u, 1)
-    found = evidence_of([u, v], spectrum_rows=500)
+    found = evidence_of([u, v], spectrum_rows=500, device=device)
     assert found.pairs.direction[0] == pytest.approx(direction(u, v), rel=1e-6)
     assert found.pairs.step_cost[0] == pytest.approx(step_cost(u, v, 2.0**-24, 2.0**-24), rel=1e-6)
     assert found.moments.mean[0, 0] == pytest.approx(u["layer"].mean(dtype=np.float64), rel=1e-9)
@@ -135,25 +147,28 @@ def test_only_wanted_pairs_are_compared(family: list[Weights]):
     np.testing.assert_allclose(found.direction, every.direction[rows])
 
 
-def test_identical_weights_are_told_whatever_their_stored_format(family: list[Weights]):
+@EVERY_DEVICE
+def test_identical_weights_are_told_whatever_their_stored_format(family: list[Weights], device: str):
     half = rounded(family[0])
-    pairs = evidence_of([half, half, family[0]], dtypes="F32 BF16 F32").pairs
+    pairs = evidence_of([half, half, family[0]], dtypes="F32 BF16 F32", device=device).pairs
     assert pairs.identical.tolist() == [True, False, False]
     assert pairs.copy.tolist() == [0, -1, -1]
     assert pairs.direction[0] == 0
 
 
-def test_a_merged_adapter_is_of_low_rank(family: list[Weights]):
+@EVERY_DEVICE
+def test_a_merged_adapter_is_of_low_rank(family: list[Weights], device: str):
     generator = np.random.default_rng(0)
     factors = generator.normal(size=(32, 3)), generator.normal(size=(3, 32))
     adapted = {**family[0], "square": (family[0]["square"] + 0.05 * factors[0] @ factors[1]).astype(np.float32)}
-    pairs = evidence_of([family[0], adapted, family[1]]).pairs
+    pairs = evidence_of([family[0], adapted, family[1]], device=device).pairs
     assert pairs.low_rank.tolist() == [True, False, False]
     assert (pairs.l_lora[0], pairs.l_lora_sum[0]) == (3, 3)
 
 
-def test_a_change_that_rounding_could_have_made_is_of_no_low_rank(family: list[Weights]):
-    pairs = evidence_of([family[0], rounded(family[0])], dtypes="F32 BF16").pairs
+@EVERY_DEVICE
+def test_a_change_that_rounding_could_have_made_is_of_no_low_rank(family: list[Weights], device: str):
+    pairs = evidence_of([family[0], rounded(family[0])], dtypes="F32 BF16", device=device).pairs
     assert (pairs.l_lora[0], pairs.low_rank[0], pairs.copy[0]) == (0, False, 1)
 
 
@@ -211,12 +226,3 @@ def test_a_fingerprint_is_compared_like_the_weights_it_was_taken_from(family: li
     assert_same(found, evidence_of(cuts, dtypes="BF16 " * 5))
     assert found.bytes_read == 5 * 2 * plan.weights
     assert [t.spec.end for t in sources[0].tensors.values()] == [2 * 8 * 90, 2 * plan.weights]
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("memory_bytes", [1, 2**30])
-def test_a_gpu_gives_the_same_evidence(family: list[Weights], memory_bytes: int):
-    sources = [MemorySource(m) for m in family]
-    found = gather(sources, all_pairs(5), EvidenceSettings(memory_bytes=memory_bytes, device="cuda"))
-    assert_same(found, evidence_of(family))

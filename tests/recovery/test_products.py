@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from recovery.distances import line_sums, most_central
 from recovery.products import Sums, sums_of_pairs
+from tests.support.devices import EVERY_DEVICE
 
 
 def kin(members: int, shape: tuple[int, int], change: float, seed: int = 0) -> torch.Tensor:
@@ -28,6 +29,11 @@ def all_ends(members: int) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(torch.tensor(list(itertools.combinations(range(members), 2))).T)
 
 
+def ends_of(tile: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    left, right = all_ends(len(tile))
+    return left.to(tile.device), right.to(tile.device)
+
+
 def exact(u: torch.Tensor, v: torch.Tensor) -> tuple[float, float]:
     pairs = [(Fraction(a), Fraction(b) - Fraction(a)) for a, b in zip(u.tolist(), v.tolist(), strict=True)]
     return float(sum(a * r for a, r in pairs)), float(sum(r * r for _, r in pairs))
@@ -35,13 +41,13 @@ def exact(u: torch.Tensor, v: torch.Tensor) -> tuple[float, float]:
 
 def by_rows(tile: torch.Tensor, base: int, at_once: int = 3) -> Sums:
     """All pairs of members, row by row."""
-    return sums_of_pairs([tile], base, *all_ends(len(tile)), at_once=at_once)
+    return sums_of_pairs([tile], base, *ends_of(tile), at_once=at_once)
 
 
 def by_cols(tile: torch.Tensor, base: int, step: int = 7) -> Sums:
     """All pairs of members, column by column, some rows at a time."""
     parts = [part.mT for part in tile.split(step, 1)]
-    return sums_of_pairs(parts, base, *all_ends(len(tile)), at_once=3)
+    return sums_of_pairs(parts, base, *ends_of(tile), at_once=3)
 
 
 @given(st.integers(0, 2**16), st.sampled_from([1e-6, 3e-4, 1e-2, 1.0]))
@@ -58,10 +64,11 @@ def test_changes_of_a_millionth_are_summed_as_exactly_as_by_fractions(seed: int,
         assert found.dot[pair, row].item() == pytest.approx(dot, abs=1e-9 * scale)
 
 
+@EVERY_DEVICE
 @pytest.mark.parametrize("change", [1e-6, 1e-2])
-def test_products_agree_with_pairs_compared_alone(change: float):
-    tile = kin(7, (30, 50), change)
-    left, right = all_ends(7)
+def test_products_agree_with_pairs_compared_alone(change: float, device: str):
+    tile = kin(7, (30, 50), change).to(device)
+    left, right = ends_of(tile)
     wide = tile.double()
     alone = line_sums(wide, left, right)
     for found, dot, squared, axis in (

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from crawler.local_hub import HubOptions, LocalHub
+from modelkin.cli.machine_options import size_in_bytes
 from modelkin.cli.main import main
-from modelkin.cli.reproduce_command import size_in_bytes
 from modelkin.published.cases import CASES, case_named
 from storage.errors import UsageError
 from tests.support.model_folder import write_models
