@@ -25,8 +25,8 @@ LEAST_SCORE = 8.0
 MOST_SUSPECTS = 10
 """Members that may be parents of one, by their scores: of them all small subsets are tried."""
 MOST_NEAR = 8
-"""Members added to the suspects that are explained themselves, the nearest: where several merges of the same parents
-are there, each is one more way to say the others, and the regression's coefficients say nothing."""
+"""Members added to the suspects that the others make to within their own rounding or the child's, the nearest: where
+several merges of the same parents are there, each is one more way to say the others, and coefficients say nothing."""
 MOST_TRIED = 4
 """Three parents and a base. Sums of more are found where the suspects are no others than the parents."""
 LARGEST_CHI = 3.0
@@ -72,10 +72,10 @@ class Probe:
         """Entries beyond the coefficients of a regression on all others."""
         return max(1, len(self.weights) - int(self.weights.shape[1]))
 
-    def chi(self) -> FloatArray:
-        """(members,) what all others leave of each, in units of its rounding; 0 where the layer says nothing."""
+    def left(self) -> FloatArray:
+        """(members,) root mean square of what all others leave of each; 0 where the layer says nothing."""
         left = 1 / np.sqrt((self.inverse**2).sum(1) * self.spare)
-        return np.where(self.alone, left[self.columns] / self.noise, 0.0)
+        return np.where(self.alone, left[self.columns], 0.0)
 
     def scores(self, child: int) -> FloatArray:
         """(members,) absolute coefficient of each in the regression of `child` on all others, in standard errors."""
@@ -132,7 +132,7 @@ def relations(probes: Sequence[Probe], allowed: BoolArray) -> list[tuple[int, ..
     """
     explained = np.logical_or.reduce([probe.alone for probe in probes])
     for probe in probes:
-        explained &= probe.chi() <= LARGEST_CHI
+        explained &= probe.left() <= LARGEST_CHI * probe.noise
     found = set[tuple[int, ...]]()
     for child in np.flatnonzero(explained).tolist():
         telling = [probe for probe in probes if probe.alone[child]]
@@ -147,7 +147,8 @@ def _suspects(probes: Sequence[Probe], child: int, allowed: BoolArray, explained
     scores = np.where(allowed, np.max([probe.scores(child) for probe in probes], axis=0), 0.0)
     named = [int(m) for m in np.argsort(-scores, kind="stable") if scores[m] > LEAST_SCORE]
     distance = np.sum([probe.distances(child) for probe in probes], axis=0)
-    near = [int(m) for m in np.argsort(distance, kind="stable") if allowed[m] and explained[m] and m not in named]
+    made = explained | np.logical_and.reduce([probe.left() <= LARGEST_CHI * probe.noise[child] for probe in probes])
+    near = [int(m) for m in np.argsort(distance, kind="stable") if allowed[m] and made[m] and m not in named]
     return named[:MOST_SUSPECTS] + near[: max(0, MOST_NEAR - len(named))], len(named)
 
 

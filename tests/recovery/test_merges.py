@@ -148,8 +148,12 @@ def test_whoever_cannot_be_a_parent_is_none(family: list[Weights]):
 def test_children_of_a_merge_and_its_copies_do_not_hide_it(family: list[Weights]):
     made = linear([family[A], family[B]], [0.6, 0.4])
     child, copy = fine_tune(made, domain(0, 3), seed=21, steps=20, rate=1e-4), rounded(made, torch.bfloat16)
-    (found,) = merges_among([*family, child, made, copy], ["F32"] * (len(family) + 2) + ["BF16"])
-    assert (found.child, set(found.parents)) == (len(family) + 1, {A, B})
+    found = merges_among([*family, child, made, copy], ["F32"] * (len(family) + 2) + ["BF16"])
+    # The copy is a sum of the same two as well, to its rounding; copies are known before merges are looked for.
+    assert [(merge.child, {*merge.parents}) for merge in found] == [
+        (len(family) + 1, {A, B}),
+        (len(family) + 2, {A, B}),
+    ]
 
 
 def test_merges_of_the_same_parents_and_of_merges_are_told_apart(family: list[Weights]):
@@ -157,6 +161,16 @@ def test_merges_of_the_same_parents_and_of_merges_are_told_apart(family: list[We
     models = [*family, first, second, linear([first, family[C]], [0.5, 0.5])]
     found = {merge.child: set(merge.parents) for merge in merges_among(models, "F32")}
     assert found == {11: {A, B}, 12: {A, B}, 13: {11, C}}
+
+
+def test_a_coarse_merge_is_found_beside_a_fine_one_of_the_same_parents(family: list[Weights]):
+    """The fine one makes each parent out of the others, so that no regression has weight for either in the coarse."""
+    fine = linear([family[A], family[B], family[C]], [0.2, 0.45, 0.35])
+    coarse = rounded(linear([family[B], family[C]], [0.63, 0.37]), torch.bfloat16)
+    first, second = merges_among([*family, fine, coarse], ["F32"] * (len(family) + 1) + ["BF16"])
+    assert (first.child, {*first.parents}) == (len(family), {A, B, C})
+    assert (second.child, {*second.parents}) == (len(family) + 1, {B, C})
+    assert shares_of(second) == pytest.approx({B: 0.63, C: 0.37}, abs=1e-3)
 
 
 def test_merges_of_task_vectors_are_not_explained_by_each_other(family: list[Weights]):
