@@ -12,7 +12,7 @@ from recovery.layer_evidence import LayerVerdict
 from recovery.layer_record import LayerRecord, joined
 from recovery.moments import LayerMoments
 from recovery.passes import comparison_of, planned_layer, planned_reads, stored_bytes
-from recovery.reading import TileReader
+from recovery.reading import TileReader, threads_beside_reader
 from recovery.sample import SampleRecord
 from recovery.settings import EvidenceSettings
 from storage.errors import UsageError
@@ -89,7 +89,11 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
     )
     planned = [planned_layer(layer, sources, len(pairs.left), settings) for layer in layers]
     reads = planned_reads(planned, settings.memory_bytes)
-    with TileReader(sources, reads, settings.read_weights, counts=settings.device == "cpu") as reader:
+    counts = settings.device == "cpu"
+    with (
+        threads_beside_reader(len(sources)),
+        TileReader(sources, reads, settings.read_weights, counts=counts) as reader,
+    ):
         for plan in planned:
             seen, verdicts = comparison_of(plan, reader, pairs, settings).run(copies, sample)
             moments.append(seen)
