@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -20,7 +21,9 @@ TINY = 1e-300
 class Fit:
     """The least squares of a child on parents in every layer."""
 
-    coefficients: FloatArray  # (layers, parents), NaN where parents are equal
+    coefficients: (
+        FloatArray  # (layers, parents), NaN where parents are equal, or as good as equal to the child's rounding
+    )
     weights: FloatArray  # (layers,) number of weights
     chi: FloatArray  # (layers,) what is left in units of the child's rounding
     left_of_step: float  # what is left over what the nearest single parent leaves, in squares
@@ -38,7 +41,7 @@ class Fit:
             rest = v - solved @ u
             table[i] = rest @ rest, float(rounding(layer[[child]], unit).square().sum()), len(v), v @ v
             steps += ((u - v) ** 2).sum(1)
-            if len(torch.unique(layer[list(parents)], dim=0)) == len(parents):
+            if _nearest_two(u) > (LARGEST_CHI * max(table[i, 1], TINY) ** 0.5):
                 coefficients[i] = solved
         left, noise, count, size = table.T
         chi = np.sqrt(left / np.maximum(noise, TINY))
@@ -63,3 +66,9 @@ class Fit:
             return np.full(self.coefficients.shape[1], np.nan)
         average: FloatArray = np.average(self.coefficients[telling], axis=0, weights=self.weights[telling])
         return average
+
+
+def _nearest_two(parents: FloatArray) -> float:
+    """Distance of the two of `parents` (parents, weights) that are the nearest to each other."""
+    pairs = combinations(range(len(parents)), 2)
+    return min((float(np.linalg.norm(parents[a] - parents[b])) for a, b in pairs), default=float("inf"))

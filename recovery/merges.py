@@ -16,14 +16,14 @@ from torch import Tensor
 
 from recovery.fits import Fit
 from recovery.merge_kinds import SMALLEST_SHARE, base_of, method_of
-from recovery.mixtures import Probe, relations
+from recovery.mixtures import Probe, relations, telling_layers
 from recovery.patchwork import Patchwork, patchworks
 from recovery.rounded import RelationRest
 from recovery.task_vectors import TaskMerge, find_task_merge
 from storage.types import BoolArray, FloatArray, WeightArray
 
 PROBES = 8
-"""Layers, spread over the model, in which relations are looked for; what they suggest all layers must confirm."""
+"""Layers in which relations are looked for; what they suggest all layers must confirm."""
 ROUNDS = 3
 """How often merges that were explained by merges are asked for a plainer explanation."""
 LARGEST_SAMPLE = 2**14
@@ -69,8 +69,7 @@ def find_merges(
     allowed = np.zeros((len(roundoff), len(roundoff)), dtype=np.bool_)
     for child, kin in nearest.items():
         allowed[child, list(kin)] = True
-    probed = sorted({place * len(layers) // PROBES for place in range(PROBES)})
-    probes = [Probe.of(layers[i], roundoff) for i in probed]
+    probes = [Probe.of(layers[i], roundoff) for i in telling_layers(layers, PROBES)]
     sums = [_judged(layers, members, roundoff, allowed) for members in relations(probes, allowed)]
     found = [merge for merge in sums if merge is not None]
     found += [_patched(layers, patchwork) for patchwork in patchworks(layers, names, roundoff, allowed)]

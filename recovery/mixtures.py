@@ -125,6 +125,33 @@ def as_stored(weights: Tensor, roundoff: float) -> Tensor:
     return torch.round(weights / unit) * unit
 
 
+def telling_layers(layers: Sequence[Tensor], count: int) -> list[int]:
+    """So many layers (members, ...), in their order, that every member is unlike all others in as many as can be.
+
+    Adapters and partial training leave most layers alone, and a layer that several members share says nothing of them.
+    One after the other that layer is taken which tells most of those that were told least; among equals those that are
+    evenly spread over the model come first.
+    """
+    alone = np.stack([_is_alone(layer) for layer in layers])
+    spread = [place * len(layers) // count for place in range(count)]
+    order = np.array(list(dict.fromkeys([*spread, *range(len(layers))])), dtype=np.int64)
+    told, taken = np.zeros(alone.shape[1]), list[int]()
+    while len(taken) < min(count, len(layers)):
+        gain = (alone[order] / (1 + told) ** 2).sum(1)
+        gain[np.isin(order, taken)] = -1.0
+        taken.append(int(order[gain.argmax()]))
+        told += alone[taken[-1]]
+    return sorted(taken)
+
+
+def _is_alone(layer: Tensor) -> BoolArray:
+    """(members,) whether nobody else has the same entries."""
+    flat = layer.reshape(len(layer), -1)
+    _, place, counts = torch.unique(flat, dim=0, return_inverse=True, return_counts=True)
+    alone: BoolArray = (counts[place] == 1).numpy()
+    return alone
+
+
 def relations(probes: Sequence[Probe], allowed: BoolArray) -> list[tuple[int, ...]]:
     """Small sets of members of which one is a weighted sum of the others, to its rounding, in every probe that tells.
 

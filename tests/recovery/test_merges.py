@@ -173,6 +173,33 @@ def test_a_coarse_merge_is_found_beside_a_fine_one_of_the_same_parents(family: l
     assert shares_of(second) == pytest.approx({B: 0.63, C: 0.37}, abs=1e-3)
 
 
+def partly_trained(seed: int, changed: Sequence[int], layers: int = 24) -> list[Weights]:
+    """A root of so many layers, two that changed the same few of them, and one that changed others."""
+    generator = np.random.default_rng(seed)
+    root = {f"{i:02}": generator.normal(size=(64, 64)).astype(np.float32) for i in range(layers)}
+
+    def step(places: Sequence[int]) -> Weights:
+        new = {f"{i:02}": (root[f"{i:02}"] + 0.1 * generator.normal(size=(64, 64))).astype(np.float32) for i in places}
+        return root | new
+
+    return [root, step(changed), step(changed), step([0, 1])]
+
+
+def test_a_merge_in_the_few_layers_that_its_parents_trained_is_found():
+    models = partly_trained(0, [5, 17])[1:3]  # beside their base it would be found by task vectors as well
+    (found,) = merges_among([*models, linear(models, [0.6, 0.4])], "F32")
+    assert found.child == len(models)
+    assert shares_of(found) == pytest.approx({0: 0.6, 1: 0.4}, abs=1e-3)
+
+
+def test_layers_in_which_parents_differ_by_rounding_alone_do_not_weigh():
+    models = partly_trained(1, [5, 17])
+    models[1] = rounded(models[1], torch.bfloat16)
+    made = rounded(linear(models[1:3], [0.55, 0.45]), torch.bfloat16)
+    (found,) = merges_among([*models, made], ["F32", "BF16", "F32", "F32", "BF16"])
+    assert shares_of(found) == pytest.approx({1: 0.55, 2: 0.45}, abs=0.02)
+
+
 def test_merges_of_task_vectors_are_not_explained_by_each_other(family: list[Weights]):
     root, tasks = family[ROOT], [family[A], family[B]]
     made = [ties(root, tasks, [0.5, 0.5], density=density) for density in (0.3, 0.5)]
