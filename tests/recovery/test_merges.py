@@ -186,10 +186,11 @@ def partly_trained(seed: int, changed: Sequence[int], layers: int = 24) -> list[
 
 
 def test_a_merge_in_the_few_layers_that_its_parents_trained_is_found():
-    models = partly_trained(0, [5, 17])[1:3]  # beside their base it would be found by task vectors as well
-    (found,) = merges_among([*models, linear(models, [0.6, 0.4])], "F32")
-    assert found.child == len(models)
-    assert shares_of(found) == pytest.approx({0: 0.6, 1: 0.4}, abs=1e-3)
+    models = partly_trained(0, [5, 17])
+    changed = slerp([{name: model[name] for name in ("05", "17")} for model in models[1:3]], [0.4])
+    (found,) = merges_among([*models, models[0] | changed], "F32")
+    assert (found.child, found.method) == (len(models), "slerp")
+    assert shares_of(found) == pytest.approx({1: 0.6, 2: 0.4}, abs=0.01)
 
 
 def test_layers_in_which_parents_differ_by_rounding_alone_do_not_weigh():
