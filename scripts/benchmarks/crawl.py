@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -30,6 +29,7 @@ from crawler.transport import Ask, Reply, Transport
 from modelkin.config import Config
 from modelkin.pipeline import crawl
 from modelkin.progress import Silent
+from scripts.benchmarks.measured import Figure
 
 LATENCY_S = 0.05
 CONNECTIONS = 32
@@ -45,16 +45,6 @@ with LocalHub(Path(sys.argv[1]), options=HubOptions(latency_s=float(sys.argv[2])
     print(hub.endpoint, flush=True)
     sys.stdin.read()
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """What was measured, in `unit`, and what was to be reached."""
-
-    name: str
-    value: float
-    unit: str
-    target: str = ""
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from crawler.sources import FolderSource
 from recovery.evidence import gather
 from recovery.settings import EvidenceSettings
 from recovery.spectrum import SpectrumSample, gram, rank, squared_singular_values
+from scripts.benchmarks.measured import Figure
 from storage.types import ComparableTensor, Pairs, TensorSource, TensorSpec, WeightArray
 
 THREADS = 2
@@ -37,17 +38,6 @@ VIT_BLOCK = {"q": (768, 768), "k": (768, 768), "v": (768, 768), "o": (768, 768),
 VIT_BLOCKS = 12
 PAPER_PAIRS = 3
 CHUNK_BYTES = 2**26
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """What was measured, in `unit`, against a target in the direction of its sign."""
-
-    name: str
-    value: float
-    unit: str
-    target: str = ""
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 from modelkin.edge_witnesses import Facts, odds_words
 from modelkin.explanation import Explanation, explain, how_made
 from storage.lineage import GraphEdge
-from storage.provenance import Alternative, ComparedPair
+from storage.provenance import Alternative, ComparedPair, Habits
 
 EDGE = GraphEdge(
     parent="a/parent",
@@ -61,6 +61,20 @@ def test_every_witness_tells_what_it_measured_and_how_far_it_moved_the_odds():
         "rank": ("16", None),
         "kurtosis": ("3.5000 -> 3.2500", None),
     }
+
+
+HABITS = Habits(trained_cards=6, absent_bases=1, checked_cards=4, true_cards=3, dated_copies=0, younger_copies=0)
+
+
+@pytest.mark.parametrize(
+    ("relation", "measured"),
+    [("finetune", "1 of 6"), ("pretrain", "1 of 6"), ("adapter", "3 of 4"), ("duplicate", None), ("pruned", None)],
+)
+def test_the_index_says_how_often_such_edges_are_right_where_it_has_seen_any(relation: str, measured: str | None):
+    told = said(explain(replace(FACTS, edges=(replace(EDGE, relation=relation),), habits=HABITS)))
+    assert told.get("index") == (None if measured is None else (measured, None))
+    of_ghost = said(explain(replace(FACTS, edges=(replace(EDGE, relation=relation, parent=GHOST),), habits=HABITS)))
+    assert "index" not in of_ghost
 
 
 def test_the_verdict_says_what_would_change_it():
