@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -30,6 +30,10 @@ GHOST_PREFIX = "ghost:"
 """Before a ghost's digest. No repository's name has a colon, no hub id has letters beyond f."""
 
 DIGEST_DIGITS = 12
+
+STATED_DIGITS = 9
+"""Significant digits of an edge's numbers. Sums of the same numbers differ in the last few of float64's 16 from run to
+run, as memory happens to be aligned; the history of edges compares them, and must not take that for a change."""
 
 
 def depths(parent: IndexArray) -> IndexArray:
@@ -131,8 +135,8 @@ def edge_columns(graph: ModelGraph, ids: Sequence[str], revisions: Sequence[str]
         "child_revision": [revision[node] for node in child],
         "parent_revision": [revision[node] for node in parent],
         "relation": [graph.relation[node] for node in child],
-        "confidence": [*graph.confidence[heavy].tolist(), *further.confidence.tolist()],
-        "weight": [*graph.weight[heavy].tolist(), *further.weight.tolist()],
+        "confidence": _rounded([*graph.confidence[heavy], *further.confidence]),
+        "weight": _rounded([*graph.weight[heavy], *further.weight]),
         "support": [*_numbers(graph.support[heavy]), *[None] * lesser],
         "details": [_json(graph.details[node]) for node in child],
         "is_heaviest": [True] * len(heavy) + [False] * lesser,
@@ -159,18 +163,22 @@ def alternative_columns(graph: ModelGraph, ids: Sequence[str]) -> Rows:
 
 
 def _numbers(values: FloatArray) -> list[float | None]:
-    return [None if math.isnan(value) else value for value in values.tolist()]
+    return [None if math.isnan(value) else value for value in _rounded(values)]
+
+
+def _rounded(values: Iterable[float]) -> list[float]:
+    return [float(f"{value:.{STATED_DIGITS}g}") for value in values]
 
 
 def _json(details: Mapping[str, object]) -> str:
     """The same text for the same details: the history of edges compares it."""
-    return json.dumps(_finite(details), sort_keys=True, allow_nan=False)
+    return json.dumps(_stated(details), sort_keys=True, allow_nan=False)
 
 
-def _finite(value: object) -> object:
-    """NaN and infinities, which JSON cannot say, as null: odd weights in one model must not end a whole run."""
+def _stated(value: object) -> object:
+    """Numbers rounded; NaN and infinities, which JSON cannot say, as null: odd weights must not end a whole run."""
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return _rounded([value])[0] if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: _stated(item) for key, item in value.items()}
+    return [_stated(item) for item in value] if isinstance(value, list | tuple) else value

@@ -54,6 +54,13 @@ def test_a_graph_in_which_a_model_is_its_own_ancestor_is_refused():
         require_acyclic(model_graph([-1, 0, 1, 2], further=[(1, 3, 0.4)]))
 
 
+def test_edges_that_differ_by_the_rounding_of_a_sum_are_the_same_rows():
+    graph = model_graph([-1, 0], details={1: {"slope": 0.1 + 0.2}}, support={1: 0.7}, confidence={1: 0.9})
+    again = model_graph([-1, 0], details={1: {"slope": 0.3}}, support={1: 0.7 + 1e-15}, confidence={1: 0.9 - 1e-13})
+    assert graph.confidence[1] != again.confidence[1]
+    assert edge_columns(graph, ["a", "b"], ["1", "2"]) == edge_columns(again, ["a", "b"], ["1", "2"])
+
+
 def test_what_was_not_measured_is_null_and_details_are_json_in_one_order():
     graph = model_graph(
         [-1, 0, 1],
