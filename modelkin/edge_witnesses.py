@@ -107,20 +107,27 @@ def _direction(_: Facts, edge: GraphEdge) -> Witness | None:
     )
 
 
+def _decay(_: Facts, edge: GraphEdge) -> Witness | None:
+    meaning = "weights that nothing else moved shrank: decay shrinks the child's"
+    return _of_nats("decay", _told_nats(edge, "decay"), meaning)
+
+
+def _heads(_: Facts, edge: GraphEdge) -> Witness | None:
+    meaning = "heads that name tokens are dropped, and tokens are added, rather than the reverse"
+    return _of_nats("heads", _told_nats(edge, "heads"), meaning)
+
+
 def _rounding(_: Facts, edge: GraphEdge) -> Witness | None:
-    nats = _rounding_nats(edge)
-    if not nats:
-        return None
-    return _weighed(
-        "rounding",
-        f"{nats:+.1f} nats",
-        nats,
-        "what is left without the adapter is the rounding of the child, not of the parent",
-    )
+    meaning = "what is left without the adapter is the rounding of the child, not of the parent"
+    return _of_nats("rounding", _told_nats(edge, "rounding"), meaning)
 
 
-def _rounding_nats(edge: GraphEdge) -> float:
-    said = json.loads(edge.details).get("rounding_nats", 0.0)
+def _of_nats(name: str, nats: float, meaning: str) -> Witness | None:
+    return _weighed(name, f"{nats:+.1f} nats", nats, meaning) if nats else None
+
+
+def _told_nats(edge: GraphEdge, witness: str) -> float:
+    said = json.loads(edge.details).get(f"{witness}_nats", 0.0)
     return float(said)
 
 
@@ -189,6 +196,8 @@ WITNESSES: tuple[Callable[[Facts, GraphEdge], Witness | None], ...] = (
     _copy,
     _step_cost,
     _direction,
+    _decay,
+    _heads,
     _rounding,
     _second_best,
     _support,
@@ -212,7 +221,7 @@ def _other_parent(facts: Facts, edge: GraphEdge) -> str | None:
 def _other_direction(_: Facts, edge: GraphEdge) -> str | None:
     if edge.direction_nats is None or edge.relation in CERTAIN:
         return None
-    nats = edge.direction_nats + _rounding_nats(edge)
+    nats = edge.direction_nats + sum(_told_nats(edge, name) for name in ("decay", "heads", "rounding"))
     if nats < 0:
         return f"this pair alone speaks for the reverse by {-nats:.1f} nats: what else is known outweighs it"
     weight = ": little" if nats < LITTLE_NATS else ""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from recovery.copies import CopySearch, CopyVerdict
+from recovery.decay import DecayRecord
 from recovery.filled_ranks import AskedAgain, ask_filled_ranks
+from recovery.heads import head_nats
 from recovery.layer_evidence import LayerVerdict
 from recovery.layer_record import LayerRecord, joined
 from recovery.moments import LayerMoments
@@ -79,7 +81,7 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
     layers = shared_layers(sources)
     if not layers:
         raise UsageError("these models share no layer of the same name and shape: compare models of one architecture")
-    copies = CopySearch.over(pairs.left, pairs.right)
+    copies, decay = CopySearch.over(pairs.left, pairs.right), DecayRecord.empty(len(pairs.left))
     sample = SampleRecord.over(layers, len(sources), budget_weights=settings.sample_weights)
     settings = replace(settings, memory_bytes=max(1, settings.memory_bytes - _sample_bytes(sample)))
     moments, totals, by_layer = (
@@ -98,6 +100,7 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
             seen, verdicts = comparison_of(plan, reader, pairs, settings).run(copies, sample)
             moments.append(seen)
             totals.add(verdicts, plan.layer)
+            decay.add([verdict.shrinking for verdict in verdicts])
             by_layer.add(verdicts, plan.layer)
     again = ask_filled_ranks(planned, sources, pairs, by_layer, settings)
     totals.correct_ranks(again, by_layer)
@@ -106,7 +109,9 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
     weights = sum(layer.rows * layer.cols for layer in layers)
     return ClusterEvidence(
         members=len(sources),
-        pairs=totals.evidence(pairs, copies.verdict(), low_rank, weights=weights),
+        pairs=totals.evidence(
+            pairs, copies.verdict(), low_rank, decay=decay.nats(), heads=head_nats(sources, pairs), weights=weights
+        ),
         moments=_weight_moments(layers, moments),
         bytes_read=sum(stored_bytes(layer, sources) for layer in layers) + again.bytes_read,
         layers=seen_layers,
@@ -149,7 +154,8 @@ class _PairTotals:
         """Adds one layer, whose verdicts come in the order of the pairs.
 
         Only layers in the key say which step was likely and which way it went. A lookup table breaks the model of a
-        step: a row moves when its token occurs and only decays otherwise, so its residual hangs on the parent.
+        step: a row moves when its token occurs and only decays otherwise, so its residual hangs on the parent. That
+        makes it the best witness of decay, which is read off all layers.
         """
         summed = ("l1", "l2_squared", "norm_squared", "changed")
         for name in (*summed, "step_cost", "direction") if layer.in_key else summed:
@@ -166,7 +172,16 @@ class _PairTotals:
         self.l_lora[again.pairs] = ranks.max(1, initial=0)
         self.l_lora_sum[again.pairs] = ranks.sum(1)
 
-    def evidence(self, pairs: Pairs, copies: CopyVerdict, low_rank: BoolArray, *, weights: int) -> PairEvidence:
+    def evidence(
+        self,
+        pairs: Pairs,
+        copies: CopyVerdict,
+        low_rank: BoolArray,
+        *,
+        decay: FloatArray,
+        heads: FloatArray,
+        weights: int,
+    ) -> PairEvidence:
         """The evidence once all layers, of `weights` together, have been added."""
         return PairEvidence(
             left=pairs.left,
@@ -182,6 +197,8 @@ class _PairTotals:
             step_cost=self.step_cost,
             direction=self.direction,
             identical=self.changed == 0,
+            decay=decay,
+            heads=heads,
             **{name: getattr(copies, name) for name in copies.__slots__},
         )
 

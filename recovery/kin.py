@@ -29,7 +29,9 @@ class History:
     ghosts: tuple[Ghost, ...]  # missing models between the nodes
     support: FloatArray  # (nodes,) share of resamplings of the layers with this edge, NaN where not resampled
     refuted: BoolArray  # (nodes,) whether the link seemed a merged adapter's and is not
-    rounding: FloatArray  # (nodes,) nats for this direction by who of parent and child was rounded, 0 where silent
+    decay: FloatArray  # (nodes,) nats for this direction by who of parent and child decayed, 0 where silent
+    heads: FloatArray  # (nodes,) the same by heads and vocabularies
+    rounding: FloatArray  # (nodes,) the same by who was rounded
 
 
 def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_nats: float) -> History:
@@ -137,6 +139,7 @@ def _history(links: Links, rooting: Rooting, link: IndexArray, rivals: Rivals, s
     turned = rooting.turned_mass / np.maximum(rooting.confidence, np.finfo(np.float64).tiny)
     misplaced = np.where(inner, np.exp(np.clip(rivals.nats, -700, 700)), 0.0)
     rival = np.where(misplaced > turned, rivals.parent, rooting.turned_parent)
+    toward = np.where(np.append(links.left, -1)[link] == rooting.parent, 1, -1)
     return History(
         root=rooting.root,
         parent=rooting.parent,
@@ -148,6 +151,7 @@ def _history(links: Links, rooting: Rooting, link: IndexArray, rivals: Rivals, s
         ghosts=(),
         support=support,
         refuted=np.append(links.rank, 0)[link] < 0,
-        rounding=np.where(np.append(links.left, -1)[link] == rooting.parent, 1, -1)
-        * np.append(links.rounding, 0)[link],
+        decay=toward * np.append(links.decay, 0)[link],
+        heads=toward * np.append(links.heads, 0)[link],
+        rounding=toward * np.append(links.rounding, 0)[link],
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from recovery.copies import CopySearch
+from recovery.decay import Shrinking, rounding_variance
 from recovery.direction import GroupSums, log_likelihood_ratio
 from recovery.distances import Scale, WeightBlock, extent, line_sums, most_central
 from recovery.moments import LayerMoments
@@ -38,6 +39,7 @@ class LayerVerdict:
     finer_rank: Tensor  # int64, above that of the more finely stored end
     step_cost: Tensor
     direction: Tensor
+    shrinking: Shrinking
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,11 @@ class LayerComparison:
         for begin, end in spans(last - first, self.schedule.judged_pairs):
             ends = self.left[first + begin : first + end], self.right[first + begin : first + end]
             batch = _PairBatch(sums, slice(begin, end), *ends)
-            yield _judge(batch, members, self._spectra(batch, members, rounding))
+            yield _judge(batch, members, self._spectra(batch, members, rounding), self._rounding(batch))
+
+    def _rounding(self, batch: "_PairBatch") -> Tensor:
+        error = rounding_variance(self.roundoff)
+        return error[batch.left] + error[batch.right]
 
     def _spectra(self, batch: "_PairBatch", members: MemberSums, rounding: RoundingProfile) -> SpectrumVerdict:
         """In parts: a Gram matrix takes far more memory than all else that is judged of a pair."""
@@ -163,8 +169,10 @@ class _PairBatch:
         return grams
 
 
-def _judge(batch: _PairBatch, members: MemberSums, spectra: SpectrumVerdict) -> LayerVerdict:
+def _judge(batch: _PairBatch, members: MemberSums, spectra: SpectrumVerdict, rounding: Tensor) -> LayerVerdict:
     by_row, by_column = batch.row_sums(members, spectra.draws), batch.col_sums(members, spectra.draws)
+    rows, cols = members.row_squared.shape[1], members.col_squared.shape[1]
+    shrinking = Shrinking.of(by_row, weights=cols, rounding=rounding)
     norm = members.row_squared.sum(1)
     return LayerVerdict(
         l_ft=batch.sums.l_ft[batch.at],
@@ -178,4 +186,5 @@ def _judge(batch: _PairBatch, members: MemberSums, spectra: SpectrumVerdict) -> 
         finer_rank=spectra.finer_rank,
         step_cost=spectra.step_cost,
         direction=(log_likelihood_ratio(by_row) + log_likelihood_ratio(by_column)) / 2,
+        shrinking=shrinking.sharper(Shrinking.of(by_column, weights=rows, rounding=rounding)),
     )

@@ -24,6 +24,8 @@ class Links:
     copied: BoolArray  # (links,) certain, and a copy
     noisy: BoolArray  # (links,) certain, and pruned or quantised
     rank: IndexArray  # (links,) int64: of the adapter that the two seem to differ by, 0 where unknown, -1 refuted
+    decay: FloatArray  # (links,) log odds that left is the parent by who decayed, unclipped; 0 where silent
+    heads: FloatArray  # (links,) the same by heads and vocabularies, bounded already
     rounding: FloatArray  # (links,) log odds that left is the parent by who was rounded; 0 where not asked
     both: FloatArray  # (links,) nats per weight that both were rounded rather than one; 0 where not asked
     forced: IndexArray  # links that belong to the tree whatever they cost
@@ -80,8 +82,9 @@ class Links:
 def bounded_nats(links: Links, forward: FloatArray, *, clip_nats: float) -> FloatArray:
     """Directions clipped yet different: links clipped alike would leave the root to the order of the nodes.
 
-    What rounding says of an adapter is bounded by itself. A copy or merge is certain: twice what all clipped links
-    together could say, and still finite.
+    Decay is another witness and clipped by itself; what heads and rounding say is bounded already. A copy or merge
+    is certain: twice what all clipped links together could say, and still finite.
     """
     clipped = np.clip(forward, -clip_nats, clip_nats) + TIE_NATS * np.arcsinh(forward) + links.rounding
+    clipped += np.clip(links.decay, -clip_nats, clip_nats) + links.heads
     return np.where(links.certain != 0, 2 * clip_nats * links.nodes * links.certain, clipped)

@@ -96,6 +96,8 @@ def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:
         copied=pairs.copy[distinct.row] != 0,
         noisy=pairs.copy_kind[distinct.row] > COPY_KINDS.index("cast"),
         rank=np.zeros(len(distinct.row), dtype=np.int64) if layers is None else _adapter_ranks(distinct, pairs, layers),
+        decay=pairs.decay[distinct.row],
+        heads=pairs.heads[distinct.row],
         rounding=np.zeros(len(distinct.row)),
         both=np.zeros(len(distinct.row)),
         forced=_forced_copies(distinct, pairs),
@@ -162,7 +164,7 @@ def _with_copies(distinct: DistinctWeights, history: History, evidence: ClusterE
     graph.alternative[nodes] = np.where(history.rival >= 0, nodes[history.rival], -1)
     graph.alternative_odds[nodes] = history.rival_odds
     graph.support[nodes] = history.support
-    return replace(graph, details=_with_rounding(graph.details, nodes, history))
+    return replace(graph, details=_with_nats(graph.details, nodes, history))
 
 
 def _with_adapters(pairs: PairEvidence, distinct: DistinctWeights, history: History) -> PairEvidence:
@@ -173,14 +175,16 @@ def _with_adapters(pairs: PairEvidence, distinct: DistinctWeights, history: Hist
     return replace(pairs, low_rank=low_rank)
 
 
-def _with_rounding(
+def _with_nats(
     details: Sequence[Mapping[str, object]], nodes: IndexArray, history: History
 ) -> tuple[Mapping[str, object], ...]:
-    """What is known of the members' edges, with the nats that rounding gave to the direction of an adapter's."""
-    told = {int(nodes[node]): round(float(history.rounding[node]), 1) for node in np.flatnonzero(history.rounding)}
-    return tuple(
-        {**known, "rounding_nats": told[member]} if member in told else known for member, known in enumerate(details)
-    )
+    """What is known of the members' edges, with the nats that decay, heads and rounding gave to their direction."""
+    said = [dict(known) for known in details]
+    for witness in ("decay", "heads", "rounding"):
+        nats = getattr(history, witness)
+        for node in np.flatnonzero(nats).tolist():
+            said[int(nodes[node])][f"{witness}_nats"] = round(float(nats[node]), 1)
+    return tuple(said)
 
 
 def _plain_graph(

@@ -295,6 +295,8 @@ class PairEvidence:
     low_rank: BoolArray  # (pairs,) the changed layers differ by one small rank, as adapters leave it
     step_cost: FloatArray  # (pairs,) negative log-likelihood of one training step, symmetric; layers of the key
     direction: FloatArray  # (pairs,) slopes of rows plus slopes of columns, nats; layers of the key
+    decay: FloatArray  # (pairs,) log odds that left is the parent, nats: right is in part left shrunk; 0 where silent
+    heads: FloatArray  # (pairs,) the same by heads and vocabularies
     copy: IndexArray  # (pairs,) int64: 1 right is a derived copy of left, -1 left of right, 0 neither; certain
     copy_kind: IndexArray  # (pairs,) int64, index into COPY_KINDS: the strongest of any layer
     copy_bits: FloatArray  # (pairs,) bits per weight of a cast or quantised copy, else NaN

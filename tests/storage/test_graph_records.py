@@ -101,6 +101,8 @@ def recover(catalog: Catalog, cluster_id: str, parents: dict[str, str], *, sourc
         low_rank=flags,
         step_cost=number,
         direction=number + 1.5,
+        decay=number,
+        heads=number,
         copy=left * 0,
         copy_kind=left * 0,
         copy_bits=number,

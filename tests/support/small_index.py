@@ -210,6 +210,8 @@ PAIR_NUMBERS = (
     "norm_squared",
     "changed_share",
     "step_cost",
+    "decay",
+    "heads",
     "copy_bits",
     "copy_group",
     "copy_sparsity",
