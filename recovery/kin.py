@@ -34,14 +34,17 @@ class History:
     rounding: FloatArray  # (nodes,) the same by who was rounded
 
 
-def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_nats: float) -> History:
+def most_likely_history(
+    links: Links, sample: tuple[WeightArray, ...], roundoff: FloatArray, *, clip_nats: float
+) -> History:
     """Links by the least total step cost, a root by directions, places by passage, then the root once more.
 
     The posteriors take layers for independent witnesses whose model holds. Where it does not, layers contradict each
     other, and resampling them shows it. An edge that no resample holds counts for half, as resamples know the costs and
     directions but not the passages, which may have moved it.
 
-    `sample` holds blocks (nodes, rows, cols), or nothing, and then nobody is moved. Raises `ValueError` where the links
+    `sample` holds blocks (nodes, rows, cols), or nothing, and then nobody is moved; the nodes are stored with unit
+    roundoffs (nodes,). Raises `ValueError` where the links
     do not connect all nodes.
     """
     cost = links.cost_beside_copies() if sample else links.cost
@@ -54,6 +57,7 @@ def most_likely_history(links: Links, sample: tuple[WeightArray, ...], *, clip_n
         return _history(links, rooting, link, _no_rivals(links.nodes), _support(links, rooting, clip_nats))
     placing = Placing(
         sample,
+        roundoff,
         links.nearest(),
         fixed=_certain_children(links, rooting, links.certain != 0),
         copied=_certain_children(links, rooting, links.copied),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recovery.kept_lines import line_nats
 from recovery.passage import passage_nats
 from storage.types import BoolArray, FloatArray, IndexArray, WeightArray
 
@@ -31,6 +32,7 @@ class Placing:
     """What placing needs to know of the nodes, beside the tree."""
 
     sample: Sequence[WeightArray]  # blocks (nodes, rows, cols) of the same rows of every node
+    roundoff: FloatArray  # (nodes,) unit roundoff of the stored format
     nearest: Mapping[int, Sequence[int]]  # nodes compared with each node, by step cost, nearest first
     fixed: BoolArray  # (nodes,) whose parent is certain: copies and merges
     copied: BoolArray  # (nodes,) that differ from their parent by rounding, pruning or quantising alone
@@ -93,7 +95,9 @@ def rival_parents(parent: IndexArray, placing: Placing) -> Rivals:
     best = Rivals(np.full(len(parent), -1, dtype=np.int64), np.full(len(parent), -np.inf))
     for (origin, through), (below, beside) in _questions(parent, placing).items():
         copied = bool(placing.copied[through])
-        nats = passage_nats(placing.sample, origin, through, [*below, *beside], copied=copied)
+        models = [*below, *beside]
+        nats = passage_nats(placing.sample, origin, through, models, copied=copied)
+        nats = nats + line_nats(placing.sample, placing.roundoff, origin, through, models)
         _note(best, below, origin, nats=-nats[: len(below)])
         _note(best, beside, through, nats=nats[len(below) :])
     return best

@@ -57,8 +57,9 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0, votes: Flo
     links = _links(distinct, evidence)
     if votes is not None:
         links = links.with_votes(votes[distinct.row])
-    merges = _merges(links, sample, evidence, distinct) if sample else []
-    history = most_likely_history(with_merges(links, merges), sample, clip_nats=clip_nats)
+    roundoff = np.array(evidence.roundoff)[distinct.members] if sample else np.zeros(0)
+    merges = _merges(links, sample, roundoff, evidence.sample_names) if sample else []
+    history = most_likely_history(with_merges(links, merges), sample, roundoff, clip_nats=clip_nats)
     evidence = replace(evidence, pairs=_with_adapters(evidence.pairs, distinct, history))
     graph = entered(_with_copies(distinct, history, evidence), distinct, merges, evidence.pairs)
     return with_ghosts(graph, [_ghost_of_members(ghost, distinct) for ghost in history.ghosts])
@@ -69,9 +70,7 @@ def _ghost_of_members(ghost: Ghost, distinct: DistinctWeights) -> Ghost:
     return replace(ghost, parent=parent, children=tuple(int(distinct.members[child]) for child in ghost.children))
 
 
-def _merges(
-    links: Links, sample: tuple[WeightArray, ...], evidence: ClusterEvidence, distinct: DistinctWeights
-) -> list[Merge]:
+def _merges(links: Links, sample: tuple[WeightArray, ...], roundoff: FloatArray, names: tuple[str, ...]) -> list[Merge]:
     """Merges among the nodes that are no copies, of parents that are none."""
     copies = links.copies()
     nearest = {
@@ -79,8 +78,7 @@ def _merges(
         for node, kin in links.nearest().items()
         if node not in copies
     }
-    roundoff = np.array(evidence.roundoff)[distinct.members]
-    return find_merges(sample, roundoff, nearest, evidence.sample_names)
+    return find_merges(sample, roundoff, nearest, names)
 
 
 def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:

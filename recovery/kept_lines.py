@@ -1,0 +1,78 @@
+"""Whether a model came through another, by the lines of its layers that training left alone.
+
+Rows of tokens that the data never held, inputs that are always 0, units that are dead: a training leaves them as they
+were, but for the factor of weight decay (`recovery.decay`). Of p -> x and a third model y, let x have moved a line away
+from p's. If y came through x, then y has the line as x has it, or moved it once more; as p had it, it cannot be, since
+no training finds the way back. If y came from p directly, it has it as p had it, or moved it, but not as x has it. So
+each line that lies along x's and not p's speaks for one, and along p's and not x's for the other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recovery.decay import rounding_variance
+from storage.types import FloatArray, WeightArray
+
+NEAR = 0.01
+"""A line is another's that it is a tenth as far from as x's line is from p's; squared."""
+MOVED = 16.0
+"""So many times the squares of rounding must x's line be away from p's."""
+LEAST_WEIGHTS = 8  # of a line, as in `recovery.decay`
+UNSEEN = 0.5
+"""Added to both counts: the odds of the next line under Jeffreys' prior (Krichevsky and Trofimov 1981)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The same lines of one model: weights (lines, weights) float64, their squares (lines,), and what rounding adds."""
+
+    weights: Tensor
+    squared: Tensor
+    rounding: float
+
+    @classmethod
+    def of(cls, weights: Tensor, roundoff: float) -> "_Line":
+        wide = weights.to(torch.float64)
+        return cls(wide, (wide * wide).sum(1), float(rounding_variance(torch.tensor(roundoff, dtype=torch.float64))))
+
+    def rest(self, other: "_Line") -> Tensor:
+        """(lines,) what is left of `other` beyond its part along these lines, squared, relative to `other` squared."""
+        step = other.weights - self.weights
+        along = (self.weights * step).sum(1) ** 2 / self.squared.clamp_min(torch.finfo(torch.float64).tiny)
+        left = ((step * step).sum(1) - along).clamp_min(0)
+        # A line that is 0 lies along any other, and tells nothing.
+        return torch.where((self.squared > 0) & (other.squared > 0), left / other.squared, torch.nan)
+
+
+def line_nats(
+    sample: Sequence[WeightArray], roundoff: FloatArray, parent: int, through: int, models: Sequence[int]
+) -> FloatArray:
+    """Log odds that each of `models` came through `through` against directly from `parent`, (models,) nats.
+
+    `sample` holds blocks (members, rows, cols) of all members, stored with unit roundoffs (members,). 0 where no line
+    of `through` moved, or none that did was left alone afterwards.
+    """
+    for_through, for_parent = torch.zeros((2, len(models)), dtype=torch.float64)
+    for block in sample:
+        members = torch.from_numpy(block)
+        for turned in (members, members.mT):
+            if turned.shape[2] >= LEAST_WEIGHTS:
+                lines = {i: _Line.of(turned[i], float(roundoff[i])) for i in {parent, through, *models}}
+                counts = [_counts(lines[parent], lines[through], lines[model]) for model in models]
+                for_through += torch.tensor([count[0] for count in counts])
+                for_parent += torch.tensor([count[1] for count in counts])
+    nats: FloatArray = torch.log((for_through + UNSEEN) / (for_parent + UNSEEN)).numpy()
+    return nats
+
+
+def _counts(parent: _Line, through: _Line, model: _Line) -> tuple[int, int]:
+    """How many lines lie along those of `through`, and how many along those of `parent`."""
+    away, from_parent, from_through = parent.rest(through), parent.rest(model), through.rest(model)
+    error_parent, error_through = parent.rounding + model.rounding, through.rounding + model.rounding
+    moved = away > MOVED * max(error_parent, error_through, parent.rounding + through.rounding)
+    along_through = moved & (from_through <= (NEAR * away).clamp_min(error_through))
+    along_parent = moved & (from_parent <= (NEAR * away).clamp_min(error_parent))
+    return int(along_through.sum()), int(along_parent.sum())
