@@ -83,7 +83,7 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         raise UsageError("these models share no layer of the same name and shape: compare models of one architecture")
     copies, decay = CopySearch.over(pairs.left, pairs.right), DecayRecord.empty(len(pairs.left))
     sample = SampleRecord.over(layers, len(sources), budget_weights=settings.sample_weights)
-    settings = replace(settings, memory_bytes=max(1, settings.memory_bytes - _sample_bytes(sample)))
+    settings = replace(settings, memory_bytes=max(1, settings.memory_bytes - sample.nbytes))
     moments, totals, by_layer = (
         [],
         _PairTotals.empty(len(pairs.left)),
@@ -116,13 +116,10 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         bytes_read=sum(stored_bytes(layer, sources) for layer in layers) + again.bytes_read,
         layers=seen_layers,
         sample=tuple(sample.blocks.values()),
+        tables=tuple(sample.tables.values()),
         sample_names=tuple(sample.blocks),
         roundoff=tuple(roundoff.tolist()),
     )
-
-
-def _sample_bytes(sample: SampleRecord) -> int:
-    return sum(block.nbytes for block in sample.blocks.values())
 
 
 def shared_layers(sources: Sequence[TensorSource]) -> list[ComparableTensor]:

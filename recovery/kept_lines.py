@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from recovery.decay import rounding_variance
-from storage.types import FloatArray, WeightArray
+from recovery.sample import KeptWeights
+from storage.types import FloatArray
 
 NEAR = 0.01
 """A line is another's that it is a tenth as far from as x's line is from p's; squared."""
@@ -47,20 +48,17 @@ class _Line:
         return torch.where((self.squared > 0) & (other.squared > 0), left / other.squared, torch.nan)
 
 
-def line_nats(
-    sample: Sequence[WeightArray], roundoff: FloatArray, parent: int, through: int, models: Sequence[int]
-) -> FloatArray:
+def line_nats(kept: KeptWeights, parent: int, through: int, models: Sequence[int]) -> FloatArray:
     """Log odds that each of `models` came through `through` against directly from `parent`, (models,) nats.
 
-    `sample` holds blocks (members, rows, cols) of all members, stored with unit roundoffs (members,). 0 where no line
-    of `through` moved, or none that did was left alone afterwards.
+    0 where no line of `through` moved, or none that did was left alone afterwards.
     """
     for_through, for_parent = torch.zeros((2, len(models)), dtype=torch.float64)
-    for block in sample:
+    for block in [*kept.sample, *kept.tables]:
         members = torch.from_numpy(block)
         for turned in (members, members.mT):
             if turned.shape[2] >= LEAST_WEIGHTS:
-                lines = {i: _Line.of(turned[i], float(roundoff[i])) for i in {parent, through, *models}}
+                lines = {i: _Line.of(turned[i], float(kept.roundoff[i])) for i in {parent, through, *models}}
                 counts = [_counts(lines[parent], lines[through], lines[model]) for model in models]
                 for_through += torch.tensor([count[0] for count in counts])
                 for_parent += torch.tensor([count[1] for count in counts])

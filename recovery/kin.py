@@ -1,5 +1,6 @@
 """The method `kin`: the most likely history of a cluster when a training step adds a matrix to a shrunken parent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from recovery.ghosts import Ghost, find_ghosts
 from recovery.links import Links, bounded_nats
 from recovery.placement import Placing, Rivals, lifted, place, rival_parents
 from recovery.rooting import Rooting, UndirectedTree, root_tree
+from recovery.sample import KeptWeights
 from recovery.support import edge_support
 from recovery.topology import minimum_spanning_tree
 from storage.types import BoolArray, FloatArray, IndexArray, WeightArray
@@ -34,19 +36,16 @@ class History:
     rounding: FloatArray  # (nodes,) the same by who was rounded
 
 
-def most_likely_history(
-    links: Links, sample: tuple[WeightArray, ...], roundoff: FloatArray, *, clip_nats: float
-) -> History:
+def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) -> History:
     """Links by the least total step cost, a root by directions, places by passage, then the root once more.
 
     The posteriors take layers for independent witnesses whose model holds. Where it does not, layers contradict each
     other, and resampling them shows it. An edge that no resample holds counts for half, as resamples know the costs and
     directions but not the passages, which may have moved it.
 
-    `sample` holds blocks (nodes, rows, cols), or nothing, and then nobody is moved; the nodes are stored with unit
-    roundoffs (nodes,). Raises `ValueError` where the links
-    do not connect all nodes.
+    Where nothing is kept of the weights, nobody is moved. Raises `ValueError` where the links do not connect all nodes.
     """
+    sample = kept.sample
     cost = links.cost_beside_copies() if sample else links.cost
     chosen = minimum_spanning_tree(links.nodes, links.left, links.right, cost=cost, forced=links.forced)
     links = _with_rounding(links, sample, chosen)
@@ -56,8 +55,7 @@ def most_likely_history(
         link = np.append(chosen, -1)[rooting.edge]
         return _history(links, rooting, link, _no_rivals(links.nodes), _support(links, rooting, clip_nats))
     placing = Placing(
-        sample,
-        roundoff,
+        kept,
         links.nearest(),
         fixed=_certain_children(links, rooting, links.certain != 0),
         copied=_certain_children(links, rooting, links.copied),
@@ -106,7 +104,7 @@ def _certain_children(links: Links, rooting: Rooting, certain: BoolArray) -> Boo
     return found
 
 
-def _with_rounding(links: Links, sample: tuple[WeightArray, ...], rows: IndexArray) -> Links:
+def _with_rounding(links: Links, sample: Sequence[WeightArray], rows: IndexArray) -> Links:
     """The links with what rounding says of those `rows` whose ends seem to differ by an adapter."""
     rank, rounding, both = links.rank.copy(), links.rounding.copy(), links.both.copy()
     for link in rows[(rank[rows] > 0) & (links.certain[rows] == 0) & (rounding[rows] == 0)].tolist():

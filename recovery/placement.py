@@ -11,7 +11,8 @@ import numpy as np
 
 from recovery.kept_lines import line_nats
 from recovery.passage import passage_nats
-from storage.types import BoolArray, FloatArray, IndexArray, WeightArray
+from recovery.sample import KeptWeights
+from storage.types import BoolArray, FloatArray, IndexArray
 
 DECISIVE_NATS = 3.0
 """Odds of 20 to 1: below them the link of the spanning tree stays."""
@@ -31,8 +32,7 @@ class Rivals:
 class Placing:
     """What placing needs to know of the nodes, beside the tree."""
 
-    sample: Sequence[WeightArray]  # blocks (nodes, rows, cols) of the same rows of every node
-    roundoff: FloatArray  # (nodes,) unit roundoff of the stored format
+    kept: KeptWeights
     nearest: Mapping[int, Sequence[int]]  # nodes compared with each node, by step cost, nearest first
     fixed: BoolArray  # (nodes,) whose parent is certain: copies and merges
     copied: BoolArray  # (nodes,) that differ from their parent by rounding, pruning or quantising alone
@@ -96,8 +96,8 @@ def rival_parents(parent: IndexArray, placing: Placing) -> Rivals:
     for (origin, through), (below, beside) in _questions(parent, placing).items():
         copied = bool(placing.copied[through])
         models = [*below, *beside]
-        nats = passage_nats(placing.sample, origin, through, models, copied=copied)
-        nats = nats + line_nats(placing.sample, placing.roundoff, origin, through, models)
+        nats = passage_nats(placing.kept.sample, origin, through, models, copied=copied)
+        nats = nats + line_nats(placing.kept, origin, through, models)
         _note(best, below, origin, nats=-nats[: len(below)])
         _note(best, beside, through, nats=nats[len(below) :])
     return best

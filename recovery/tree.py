@@ -14,6 +14,7 @@ from recovery.merged import entered, with_merges
 from recovery.merges import Merge, find_merges
 from recovery.mother import mother_edges
 from recovery.relations import details_of, relation_of
+from recovery.sample import KeptWeights
 from recovery.settings import PaperDistance, RecoverySettings, Stage
 from recovery.voters import voted_nats
 from storage.types import (
@@ -59,7 +60,9 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0, votes: Flo
         links = links.with_votes(votes[distinct.row])
     roundoff = np.array(evidence.roundoff)[distinct.members] if sample else np.zeros(0)
     merges = _merges(links, sample, roundoff, evidence.sample_names) if sample else []
-    history = most_likely_history(with_merges(links, merges), sample, roundoff, clip_nats=clip_nats)
+    tables = tuple(block[distinct.members] for block in evidence.tables)
+    kept = KeptWeights(sample, tables, roundoff)
+    history = most_likely_history(with_merges(links, merges), kept, clip_nats=clip_nats)
     evidence = replace(evidence, pairs=_with_adapters(evidence.pairs, distinct, history))
     graph = entered(_with_copies(distinct, history, evidence), distinct, merges, evidence.pairs)
     return with_ghosts(graph, [_ghost_of_members(ghost, distinct) for ghost in history.ghosts])

@@ -357,6 +357,7 @@ class ClusterEvidence:
     bytes_read: int  # decoded weights x stored size, each counted once, and again where it was read for a larger rank
     layers: LayerEvidence | None = None
     sample: tuple[WeightArray, ...] = ()  # blocks (members, rows, cols) float32: the same rows of every member
+    tables: tuple[WeightArray, ...] = ()  # the same of layers outside the key
     roundoff: tuple[float, ...] = ()  # unit roundoff of each member's stored format, where there is a sample
     sample_names: tuple[str, ...] = ()  # the layer of each block of the sample
 

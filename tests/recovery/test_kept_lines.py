@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from recovery.kept_lines import line_nats
+from recovery.sample import KeptWeights
 from storage.types import UNIT_ROUNDOFF
 
 P, X, CHILD, SIBLING = range(4)
@@ -29,7 +30,7 @@ def family(seed: int, *, decay: float = 0.0) -> list[np.ndarray]:
 
 def said(models: list[np.ndarray], *, roundoff: float = UNIT_ROUNDOFF["F32"]) -> np.ndarray:
     block = np.stack(models).astype(np.float32)
-    return line_nats((block,), np.full(len(models), roundoff), P, X, [CHILD, SIBLING])
+    return line_nats(KeptWeights((block,), (), np.full(len(models), roundoff)), P, X, [CHILD, SIBLING])
 
 
 @pytest.mark.parametrize("decay", [0.0, 1e-3, 0.2])
@@ -37,6 +38,14 @@ def said(models: list[np.ndarray], *, roundoff: float = UNIT_ROUNDOFF["F32"]) ->
 def test_rows_that_the_last_training_left_alone_tell_whose_they_are(seed: int, decay: float):
     child, sibling = said(family(seed, decay=decay))
     assert child == -sibling == pytest.approx(np.log(16.5 / 0.5))
+
+
+def test_tables_are_asked_as_the_layers_of_the_key_are():
+    blocks = np.stack(family(0)).astype(np.float32)
+    kept = KeptWeights((blocks[:, :16],), (blocks[:, 16:],), np.full(4, UNIT_ROUNDOFF["F32"]))
+    child, sibling = line_nats(kept, P, X, [CHILD, SIBLING])
+    assert child > 3
+    assert sibling == -child
 
 
 def test_columns_tell_it_as_well():

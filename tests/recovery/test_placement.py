@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from recovery.placement import Placing, lifted, place, rival_parents
+from recovery.sample import KeptWeights
 from tests.recovery.test_passage import sample_of
 from tests.support.tiny_training import domain, fine_tune, pretrain
 
@@ -27,7 +28,9 @@ def placing(sample: list[np.ndarray], **fixed: bool) -> Placing:
     step = [[sum(((b[i] - b[j]) ** 2).sum() for b in sample) for j in range(4)] for i in range(4)]
     nearest = {i: [j for j in np.argsort(step[i]).tolist() if j != i] for i in range(4)}
     certain = np.array([fixed.get(name, False) for name in ("root", "child", "grandchild", "sibling")])
-    return Placing(sample, np.full(4, 2.0**-24), nearest, certain, copied=np.zeros(4, dtype=np.bool_), made_of={})
+    return Placing(
+        KeptWeights(sample, (), np.full(4, 2.0**-24)), nearest, certain, copied=np.zeros(4, dtype=np.bool_), made_of={}
+    )
 
 
 def test_a_sibling_hung_under_its_sibling_goes_back_to_the_parent(sample: list[np.ndarray]):
@@ -55,7 +58,7 @@ def test_what_is_certain_is_not_asked(sample: list[np.ndarray]):
 def test_nobody_stays_below_a_merge_it_was_made_into():
     nearest = {0: [1], 1: [0], 2: [3, 1, 0], 3: [2, 1, 0], 4: [2, 3]}
     flags = np.zeros(5, dtype=np.bool_)
-    placing = Placing((), np.zeros(0), nearest, flags, copied=flags, made_of={1: {0, 2, -1}})
+    placing = Placing(KeptWeights((), (), np.zeros(0)), nearest, flags, copied=flags, made_of={1: {0, 2, -1}})
     tree = np.array([-1, 0, 3, 1, 2])
     assert lifted(tree, placing).tolist() == [-1, 0, 0, 1, 2]
     assert lifted(np.array([-1, 0, 0, 1, 2]), placing).tolist() == [-1, 0, 0, 1, 2]

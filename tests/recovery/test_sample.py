@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import torch
 
 from recovery.evidence import gather
-from recovery.sample import BLOCK_ROWS, SampleRecord
+from recovery.sample import BLOCK_ROWS, TABLES_SHARE, SampleRecord
 from recovery.settings import EvidenceSettings
 from storage.types import ComparableTensor, TensorSpec
 from tests.support.memory_source import MemorySource, all_pairs
@@ -42,7 +43,19 @@ def test_a_budget_below_one_block_still_keeps_one():
     assert list(shapes([layer("a", 100, 50), layer("b", 100, 50)], 1)) == ["a"]
 
 
-def test_layers_outside_the_key_are_left_out_unless_there_are_no_others():
+def test_layers_outside_the_key_are_tables_unless_there_are_no_others():
     layers = [layer("a", 20, 30), layer("embedding", 90, 30, in_key=False)]
     assert list(shapes(layers, 10**6)) == ["a"]
+    assert list(SampleRecord.over(layers, 2, budget_weights=10**6).tables) == ["embedding"]
+    assert not SampleRecord.over(layers[1:], 2, budget_weights=10**6).tables
     assert list(shapes(layers[1:], 10**6)) == ["embedding"]
+
+
+@pytest.mark.parametrize("tile_rows", [1, 7, 90])
+def test_rows_of_tables_are_evenly_spread_however_they_pass(tile_rows: int):
+    layers = [layer("a", 20, 30), layer("embedding", 90, 30, in_key=False)]
+    weights = np.random.default_rng(0).normal(size=(2, 90, 30)).astype(np.float32)
+    record = SampleRecord.over(layers, 2, budget_weights=TABLES_SHARE * 30 * 10)
+    for start in range(0, 90, tile_rows):
+        record.see("embedding", start, torch.from_numpy(weights[:, start : start + tile_rows]))
+    np.testing.assert_array_equal(record.tables["embedding"], weights[:, ::9])
