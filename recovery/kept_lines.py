@@ -10,6 +10,7 @@ each line that lies along x's and not p's speaks for one, and along p's and not 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,17 +54,23 @@ def line_nats(kept: KeptWeights, parent: int, through: int, models: Sequence[int
 
     0 where no line of `through` moved, or none that did was left alone afterwards.
     """
-    for_through, for_parent = torch.zeros((2, len(models)), dtype=torch.float64)
+    for_through, for_parent = line_counts(kept, parent, through, models)
+    nats: FloatArray = np.log((for_through + UNSEEN) / (for_parent + UNSEEN))
+    return nats
+
+
+def line_counts(kept: KeptWeights, parent: int, through: int, models: Sequence[int]) -> tuple[FloatArray, FloatArray]:
+    """Of the lines that `through` moved from `parent`: how many each model has as either has them, (models,) each."""
+    for_through, for_parent = np.zeros((2, len(models)))
     for block in [*kept.sample, *kept.tables]:
         members = torch.from_numpy(block)
         for turned in (members, members.mT):
             if turned.shape[2] >= LEAST_WEIGHTS:
                 lines = {i: _Line.of(turned[i], float(kept.roundoff[i])) for i in {parent, through, *models}}
                 counts = [_counts(lines[parent], lines[through], lines[model]) for model in models]
-                for_through += torch.tensor([count[0] for count in counts])
-                for_parent += torch.tensor([count[1] for count in counts])
-    nats: FloatArray = torch.log((for_through + UNSEEN) / (for_parent + UNSEEN)).numpy()
-    return nats
+                for_through += [count[0] for count in counts]
+                for_parent += [count[1] for count in counts]
+    return for_through, for_parent
 
 
 def _counts(parent: _Line, through: _Line, model: _Line) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import numpy as np
 from recovery.adapter_ghosts import find_adapter_ghosts
 from recovery.adapter_sums import adapter_sum
 from recovery.ghosts import Ghost, find_ghosts
+from recovery.line_ghosts import find_line_ghosts
 from recovery.links import Links, bounded_nats
 from recovery.placement import Placing, Rivals, lifted, place, rival_parents
 from recovery.rooting import Rooting, UndirectedTree, root_tree
@@ -75,6 +76,8 @@ def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) ->
     ghosts = find_adapter_ghosts(rooting.parent, history.link, links)
     settled = placing.fixed | np.isin(np.arange(links.nodes), [child for ghost in ghosts for child in ghost.children])
     ghosts += find_ghosts(rooting.parent, sample, settled, _toward(rooting, tree))
+    settled |= np.isin(np.arange(links.nodes), [child for ghost in ghosts for child in ghost.children])
+    ghosts += find_line_ghosts(rooting.parent, placing.nearest, kept, settled)
     return replace(history, ghosts=tuple(ghosts))
 
 
