@@ -130,12 +130,13 @@ def test_of_thousands_of_modules_a_few_are_shown():
     assert text.endswith("[m0, m1, m2, m3, m4, m5, m6, m7, and 4992 more])")
 
 
-def test_the_rounding_of_an_adapter_is_a_witness_of_its_own():
-    edge = replace(EDGE, relation="lora", direction_nats=-1.0, details='{"rank": 4, "rounding_nats": 9.2}')
+@pytest.mark.parametrize("witness", ["rounding", "decay", "heads"])
+def test_what_tells_a_direction_beside_slopes_is_a_witness_of_its_own(witness: str):
+    edge = replace(EDGE, relation="lora", direction_nats=-1.0, details=f'{{"rank": 4, "{witness}_nats": 9.2}}')
     told = explain(replace(FACTS, edges=(edge,)))
-    assert said(told)["rounding"] == ("+9.2 nats", "9,897 : 1")
+    assert said(told)[witness] == ("+9.2 nats", "9,897 : 1")
     assert any("direction rests on 8.2 nats" in change for change in told.changes)
-    assert "rounding" not in said(explain(FACTS))
+    assert witness not in said(explain(FACTS))
 
 
 def test_all_parents_of_a_merge_are_named_with_their_shares():
