@@ -186,10 +186,15 @@ def _habits(facts: Facts, edge: GraphEdge) -> Witness | None:
         "finetune": (known.absent_bases, known.trained_cards, "cards of trained models name a base that is not here"),
         "adapter": (known.true_cards, known.checked_cards, "cards of copies and merges name a true parent"),
         "duplicate": (known.younger_copies, known.dated_copies, "copies are younger than their source"),
-    }.get("finetune" if edge.relation == "pretrain" else edge.relation)
+    }.get("finetune" if edge.relation == "pretrain" or _is_unproved_adapter(edge) else edge.relation)
     if said is None or not said[1]:
         return None
     return _weighed("index", f"{said[0]} of {said[1]}", None, said[2])
+
+
+def _is_unproved_adapter(edge: GraphEdge) -> bool:
+    """Merged into weights that may be missing, as any step may start from: rounding does not say from which."""
+    return edge.relation == "lora" and not _told_nats(edge, "rounding")
 
 
 WITNESSES: tuple[Callable[[Facts, GraphEdge], Witness | None], ...] = (

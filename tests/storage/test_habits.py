@@ -71,16 +71,22 @@ def test_parents_that_cards_name_and_the_index_lacks_lower_trained_edges_alone(i
     index.model("copy", bases=("gone/away",))
     index.model("silent")
     index.model("of-ghost")
+    index.model("merged")
+    index.model("rounded")
     index.edge("root", "told", "finetune", 0.9)
     index.edge("root", "lost", "pretrain", 0.9)
     index.edge("root", "silent", "finetune", 0.6)
     index.edge("root", "copy", "pruned", 1.0)
     index.edge("ghost-1", "of-ghost", "finetune", 0.8)
+    index.edge("root", "merged", "lora", 0.9)
+    index.edge("root", "rounded", "lora", 0.9, '{"rounding_nats": 12.5}')
     found = index.counted()
     assert (found.trained_cards, found.absent_bases) == (2, 1)
     assert index.confidence("silent") == pytest.approx(0.6 * 2 / 3)
     assert index.confidence("copy") == 1.0
     assert index.confidence("of-ghost") == 0.8
+    assert index.confidence("merged") == pytest.approx(0.9 * 2 / 3)
+    assert index.confidence("rounded") == 0.9
 
 
 def test_one_of_several_bases_in_the_index_is_enough(index: Index):

@@ -18,11 +18,12 @@ CREATE VIEW habits AS
 SELECT trained_cards, absent_bases, checked_cards, true_cards, dated_copies, younger_copies FROM store.habit;
 
 -- A row is one edge with the confidence that the habits of the index leave of what the weights say (docs/decisions/0076).
--- A trained model's parent may be missing; an adapter's base is what its card says; equal weights take the oldest for the original.
+-- A trained model's parent may be missing, unless the rounding of a merged adapter tells what it was added to; an adapter's base is what its card says; equal weights take the oldest for the original.
 CREATE VIEW store.stated_edge AS
 SELECT e.* REPLACE (
     CASE
-        WHEN e.relation IN ('finetune', 'pretrain') AND p.hub_id IS NOT NULL THEN e.confidence * (1 - h.absent_bases / (h.trained_cards + 1))
+        WHEN (e.relation IN ('finetune', 'pretrain') OR (e.relation = 'lora' AND e.details ->> '$.rounding_nats' IS NULL))
+            AND p.hub_id IS NOT NULL THEN e.confidence * (1 - h.absent_bases / (h.trained_cards + 1))
         WHEN e.relation = 'adapter' AND e.details ->> '$.base' <> 'weights' THEN (h.true_cards + 10 * e.confidence) / (h.checked_cards + 10)
         WHEN e.relation = 'duplicate' AND p.created_at < c.created_at THEN (h.younger_copies + 2 * e.confidence) / (h.dated_copies + 2)
         ELSE e.confidence
