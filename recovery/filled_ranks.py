@@ -78,7 +78,7 @@ def _orders(plan: PlannedLayer, settings: EvidenceSettings) -> Iterator[int]:
     while order < plan.sample.side:
         order = min(order * GROWTH, plan.sample.side)
         shape = LayerShape(2, 1, plan.shape.rows, plan.shape.cols, order)
-        if work_bytes(shape, products=False) + shape.kept_bytes(keeps_lines=False) > settings.memory_bytes:
+        if work_bytes(shape, products=False) + shape.kept_bytes > settings.memory_bytes:
             return
         yield order
 

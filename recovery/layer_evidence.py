@@ -56,14 +56,14 @@ class LayerComparison:
 
         Raises `ModelUnreadable` as the sources do, and where a weight is no finite number.
         """
-        tiles, lines, keeps_lines = self.tiles, self.tiles.sample, self.schedule.keeps_lines
+        tiles, lines = self.tiles, self.tiles.sample
         scale = tiles.scale()
-        members = MemberSums.empty(tiles.members, lines, tiles.device, keeps_lines=keeps_lines, known=tiles.moments)
+        members = MemberSums.empty(tiles.members, lines, tiles.device, known=tiles.moments)
         in_layer = copies.layer(scale, weights=lines.rows * lines.cols)
         verdicts: list[LayerVerdict] = []
         # A layer without pairs still makes one pass, for the moments.
         for first, last in spans(len(self.left), self.schedule.pass_pairs) if len(self.left) else [(0, 0)]:
-            sums = PairSums.empty(last - first, lines, tiles.device, keeps_lines=keeps_lines)
+            sums = PairSums.empty(last - first, lines, tiles.device)
             for start, tile in tiles:
                 if first == 0:
                     members.keep_lines(start, tile, lines)
@@ -100,22 +100,15 @@ class LayerComparison:
 
     def _add_tile(self, sums: PairSums, start: int, tile: Tensor, first: int, last: int) -> None:
         """Adds what products of matrices tell of a tile (members, rows, cols), once its blocks have been added."""
-        if first == last:
-            return
         left, right, steps = self.left[first:last], self.right[first:last], self._products
-        if steps is not None:
+        if steps is not None and first < last:
             base = most_central(sums.l1, left, right, members=len(tile))
             add_products(sums, start, tile, steps, base=base, ends=(left, right))
-        if not self.schedule.keeps_lines:
-            for begin, end in spans(tile.shape[1], self.schedule.gram_rows):
-                self._add_grams(sums, tile[:, begin:end, self.tiles.sample.lines].mT, left, right)
-
-    def _add_grams(self, sums: PairSums, columns: Tensor, left: Tensor, right: Tensor) -> None:
-        for begin, end in spans(len(left), self.schedule.spectrum_pairs):
-            sums.gram[begin:end] += gram(columns, left[begin:end], right[begin:end])
 
     def _conclude(self, sums: PairSums, members: MemberSums, first: int, last: int) -> Iterator[LayerVerdict]:
-        rounding = rounding_profile(members.row_squared, members.col_squared, self.roundoff, sample=self.tiles.sample)
+        sample = self.tiles.sample
+        mean_square = members.row_squared.sum(1) / (sample.rows * sample.cols)
+        rounding = rounding_profile(members.lines, mean_square, self.roundoff)
         for begin, end in spans(last - first, self.schedule.judged_pairs):
             ends = self.left[first + begin : first + end], self.right[first + begin : first + end]
             batch = _PairBatch(sums, slice(begin, end), *ends)
@@ -152,8 +145,6 @@ class _PairBatch:
 
     def gram(self, members: MemberSums, sample: SpectrumSample) -> Tensor:
         """Of the sampled lines (pairs, order, order); equal layers need no product."""
-        if len(self.sums.gram):
-            return self.sums.gram[self.at]
         changed = self.sums.changed[self.at] > 0
         if changed.all():
             return gram(members.lines, self.left, self.right)

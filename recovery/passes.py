@@ -28,8 +28,8 @@ def planned_layer(
     layer: ComparableTensor, sources: Sequence[TensorSource], pairs: int, settings: EvidenceSettings
 ) -> PlannedLayer:
     """How a layer of these sources passes through `settings.memory_bytes` with so many pairs."""
-    sample = SpectrumSample(layer.rows, layer.cols, min(layer.rows, layer.cols, settings.spectrum_rows))
-    shape = LayerShape(len(sources), pairs, layer.rows, layer.cols, sample.order)
+    sample = SpectrumSample(layer.rows, layer.cols, settings.spectrum_rows)
+    shape = LayerShape(len(sources), pairs, layer.rows, layer.cols, settings.spectrum_rows)
     return PlannedLayer(layer, sample, shape, plan_layer(shape, settings.memory_bytes))
 
 

@@ -22,26 +22,26 @@ BLOCK_WEIGHTS = 2**18
 """Weights of all members in a block: what pairs share stays in the processor's cache while they are compared."""
 PAIR_WEIGHTS = 2**16
 """Weights of one pair, or of several small ones, compared at once."""
-LINES_SHARE = 8
-"""Sampled columns are kept where they take at most one part in so many of the memory."""
+LINE_ASPECT = 4
+"""Weights that are taken of a sampled line, over the number of lines asked for."""
 DENSE = 3
 """Pairs of members are compared all at once where at least one in so many is wanted: one alone costs so much more."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerShape:
-    """What decides a layer's memory: `members` x `rows` x `cols` weights, `pairs` wanted, spectra of `order` values."""
+    """What decides a layer's memory: `members` x `rows` x `cols` weights, `pairs` wanted, spectra of `lines`."""
 
     members: int
     pairs: int
     rows: int
     cols: int
-    order: int
+    lines: int  # asked for; a layer has `order` of them at most
 
     @property
-    def along_rows(self) -> bool:
-        """Whether spectra are taken from rows or from columns."""
-        return self.rows <= self.cols
+    def order(self) -> int:
+        """Lines that spectra are taken from."""
+        return min(self.rows, self.cols, self.lines)
 
     @property
     def all_pairs(self) -> int:
@@ -50,16 +50,23 @@ class LayerShape:
 
     @property
     def line_bytes(self) -> int:
-        """The sampled lines of all members."""
-        return self.members * self.order * max(self.rows, self.cols) * WEIGHT_BYTES
+        """What is sampled of all members."""
+        return self.members * self.sampled * WEIGHT_BYTES
 
-    def pair_bytes(self, *, keeps_lines: bool) -> int:
-        """Kept per pair until its layer is complete: two float64 sums per row and column, and the Gram matrix."""
-        return 16 * (self.rows + self.cols) + (0 if keeps_lines else 8 * self.order**2)
+    @property
+    def sampled(self) -> int:
+        """Weights of one member that its spectra are taken from."""
+        return self.order * taken_of_line(max(self.rows, self.cols), self.lines)
 
-    def kept_bytes(self, *, keeps_lines: bool) -> int:
+    @property
+    def pair_bytes(self) -> int:
+        """Kept per pair until its layer is complete: two float64 sums per row and column."""
+        return 16 * (self.rows + self.cols)
+
+    @property
+    def kept_bytes(self) -> int:
         """Kept per layer: squares and ranges of every member's rows and columns, and the lines for the spectrum."""
-        return self.members * 8 * (self.rows + 2 * self.cols) + (self.line_bytes if keeps_lines else 0)
+        return self.members * 8 * (self.rows + 2 * self.cols) + self.line_bytes
 
     @property
     def row_bytes(self) -> int:
@@ -101,11 +108,8 @@ class LayerSchedule:
     """Rows per tile and per block of a tile, pairs per pass over the tiles, and pairs compared at once.
 
     `judged_pairs` are judged at once when the layer is complete, `spectrum_pairs` of these have their spectra at once.
-    Sampled lines are kept where `keeps_lines`, so that a pair's Gram matrix is one product when the layer is complete;
-    it is added up, `gram_rows` after `gram_rows`, where the columns of a long layer take more than their share of
-    memory. `dense` says
-    whether a pass compares all pairs of members as wholes and picks those wanted, `products` how their sums by row and
-    column come from products of all members, if they do.
+    `dense` says whether a pass compares all pairs of members as wholes and picks those wanted, `products` how their
+    sums by row and column come from products of all members, if they do.
 
     A layer of one tile is read once whatever the passes; a layer of several is read once for its range and once for
     every pass, since no pair's spread can be known before the last row has been seen. Of such a layer two tiles are
@@ -118,8 +122,6 @@ class LayerSchedule:
     batch_pairs: int
     judged_pairs: int
     spectrum_pairs: int
-    gram_rows: int
-    keeps_lines: bool
     dense: bool
     products: ProductSteps | None
 
@@ -130,10 +132,9 @@ def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
     One row of every member, one pair's sums, what is kept of the layer, and the work on one block must fit: below that
     the smallest steps are taken and the bound is exceeded.
     """
-    keeps_lines = shape.along_rows or shape.line_bytes * LINES_SHARE <= memory_bytes
     products = _pays_products(shape, memory_bytes)
-    free = memory_bytes - work_bytes(shape, products=products) - shape.kept_bytes(keeps_lines=keeps_lines)
-    whole, pair_bytes = shape.rows * shape.row_bytes, shape.pair_bytes(keeps_lines=keeps_lines)
+    free = memory_bytes - work_bytes(shape, products=products) - shape.kept_bytes
+    whole, pair_bytes = shape.rows * shape.row_bytes, shape.pair_bytes
     fits = whole + pair_bytes <= free
     passes = max(1, min(shape.pairs, (free - whole if fits else free // 2) // pair_bytes))
     tiles = 1 if fits else 2
@@ -145,9 +146,7 @@ def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
         pass_pairs=passes,
         batch_pairs=_at_once(shape, block_rows_of(shape) * shape.cols),
         judged_pairs=_at_once(shape, shape.rows + shape.cols),
-        spectrum_pairs=_at_once(shape, shape.order * max(shape.rows, shape.cols)),
-        gram_rows=gram_rows_of(shape),
-        keeps_lines=keeps_lines,
+        spectrum_pairs=_at_once(shape, shape.sampled),
         dense=dense,
         products=ProductSteps.of(shape) if products and dense else None,
     )
@@ -162,11 +161,10 @@ def sweeps(shape: LayerShape, plan: LayerSchedule) -> Iterator[tuple[int, int]]:
 
 def held_bytes(shape: LayerShape, plan: LayerSchedule) -> int:
     """The most that is held at once where a layer passes by this plan."""
-    sums = plan.pass_pairs * shape.pair_bytes(keeps_lines=plan.keeps_lines)
-    kept = shape.kept_bytes(keeps_lines=plan.keeps_lines)
+    sums = plan.pass_pairs * shape.pair_bytes
     tiles = 1 if plan.tile_rows >= shape.rows else 2
     work = work_bytes(shape, products=plan.products is not None)
-    return tiles * plan.tile_rows * shape.row_bytes + sums + kept + work
+    return tiles * plan.tile_rows * shape.row_bytes + sums + shape.kept_bytes + work
 
 
 def _pays_products(shape: LayerShape, memory_bytes: int) -> bool:
@@ -174,15 +172,15 @@ def _pays_products(shape: LayerShape, memory_bytes: int) -> bool:
     return wanted and ProductSteps.of(shape).bytes(shape) * PRODUCTS_SHARE <= memory_bytes
 
 
+def taken_of_line(length: int, lines: int) -> int:
+    """Weights that are taken of a line of this length where so many lines are asked for."""
+    return min(length, LINE_ASPECT * lines)
+
+
 def block_rows_of(shape: LayerShape) -> int:
     """Rows of a block, where tiles are no shorter."""
     weights = min(BLOCK_WEIGHTS // shape.members, PAIR_WEIGHTS)
     return max(1, min(shape.rows, weights // shape.cols))
-
-
-def gram_rows_of(shape: LayerShape) -> int:
-    """Rows whose sampled columns are gathered from all members at once."""
-    return max(1, min(shape.rows, PRODUCT_NUMBERS // (shape.members * shape.order)))
 
 
 def _at_once(shape: LayerShape, numbers: int) -> int:
@@ -201,10 +199,8 @@ def work_bytes(shape: LayerShape, *, products: bool) -> int:
     )
     line = shape.rows + shape.cols
     judged = _at_once(shape, line) * line * JUDGED_WORK_BYTES
-    lines = shape.order * max(shape.rows, shape.cols)
-    spectra = _at_once(shape, lines) * (24 * lines + 40 * shape.order**2)
-    gathered = shape.members * shape.order * gram_rows_of(shape) * WEIGHT_BYTES
-    return shape.members * block * MEMBER_WORK_BYTES + compared + judged + spectra + gathered
+    spectra = _at_once(shape, shape.sampled) * (24 * shape.sampled + 40 * shape.order**2)
+    return shape.members * block * MEMBER_WORK_BYTES + compared + judged + spectra
 
 
 def spans(total: int, step: int) -> Iterator[tuple[int, int]]:

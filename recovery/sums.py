@@ -18,7 +18,7 @@ class MemberSums:
 
     row_squared: Tensor  # (members, rows)
     col_squared: Tensor  # (members, cols)
-    lines: Tensor  # (members, order, length) float32: those sampled for the spectrum; none where Gram matrices add up
+    lines: Tensor  # (members, order, taken) float32: what is sampled for the spectrum
     seen: list[LayerMoments]  # of all tiles so far, merged; empty before the first
     known: LayerMoments | None  # of the layer, where its tiles need not be measured
 
@@ -29,29 +29,28 @@ class MemberSums:
         sample: SpectrumSample,
         device: str,
         *,
-        keeps_lines: bool,
         known: LayerMoments | None = None,
     ) -> "MemberSums":
         """Sums of no tile."""
-        lines = sample.order if keeps_lines else 0
         return cls(
             torch.zeros((members, sample.rows), dtype=torch.float64, device=device),
             torch.zeros((members, sample.cols), dtype=torch.float64, device=device),
-            torch.empty((members, lines, sample.length), device=device),
+            torch.empty((members, sample.order, sample.taken), device=device),
             [],
             known,
         )
 
     def keep_lines(self, start: int, tile: Tensor, sample: SpectrumSample) -> None:
         """Keeps what the sample wants of a tile (members, rows, cols) whose first row is `start`."""
-        lines = sample.lines
-        if sample.along_rows:
-            inside = (lines >= start) & (lines < start + tile.shape[1])
-            self.lines[:, inside] = tile[:, lines[inside] - start]
-        elif self.lines.shape[1]:
-            lines = lines.to(tile.device)
-            for kept, member in zip(self.lines, tile, strict=True):  # a matrix is turned faster than a stack of them
-                kept[:, start : start + len(member)] = member.index_select(1, lines).T
+        rows, cols = (sample.lines, sample.places) if sample.along_rows else (sample.places, sample.lines)
+        inside = (rows >= start) & (rows < start + tile.shape[1])
+        rows, cols, inside = ((rows[inside] - start).to(tile.device), cols.to(tile.device), inside.to(tile.device))
+        for kept, member in zip(self.lines, tile, strict=True):  # a matrix is turned faster than a stack of them
+            found = member.index_select(0, rows).index_select(1, cols)
+            if sample.along_rows:
+                kept[inside] = found
+            else:
+                kept[:, inside] = found.T
 
     def add(self, block: WeightBlock, *, scale: Scale) -> None:
         """Adds a block of rows that has not been added yet."""
@@ -81,15 +80,12 @@ class PairSums:
     row_squared: Tensor  # (pairs, rows)
     col_dot: Tensor  # (pairs, cols)
     col_squared: Tensor  # (pairs, cols)
-    gram: Tensor  # (pairs, order, order) of sampled columns; no pairs where the members' lines are kept
 
     @classmethod
-    def empty(cls, pairs: int, sample: SpectrumSample, device: str, *, keeps_lines: bool) -> "PairSums":
+    def empty(cls, pairs: int, sample: SpectrumSample, device: str) -> "PairSums":
         """Sums of no tile."""
         sides = ((), (), (), (), (), (sample.rows,), (sample.rows,), (sample.cols,), (sample.cols,))
-        grams = (0 if keeps_lines else pairs, sample.order, sample.order)
-        shapes = [*((pairs, *side) for side in sides), grams]
-        return cls(*(torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes))
+        return cls(*(torch.zeros((pairs, *side), dtype=torch.float64, device=device) for side in sides))
 
     def add_extent(self, seen: Extent) -> None:
         """Adds what a block says of all pairs of the pass."""

@@ -205,8 +205,8 @@ def ranks(*, small: bool) -> Iterator[Figure]:
 def _rank(pair: torch.Tensor) -> int:
     """As the pass finds it, whose edge of rounding is taken from the members' squares."""
     _, rows, cols = pair.shape
-    sample = SpectrumSample(rows, cols, min(rows, cols, EvidenceSettings().spectrum_rows))
-    lines = pair[:, sample.lines]
+    sample = SpectrumSample(rows, cols, EvidenceSettings().spectrum_rows)
+    lines = pair[:, sample.lines][:, :, sample.places]
     squared = squared_singular_values(gram(lines, torch.tensor([0]), torch.tensor([1])))
     edge = 2.0**-46 * (lines[0].square().sum().to(torch.float64)).reshape(1)
     return int(rank(squared, edge, sample=sample)[0])

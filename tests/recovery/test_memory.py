@@ -49,7 +49,7 @@ gather(models, pairs, settings)
 print(peak() - before)
 whole = rows * cols <= settings.sample_weights
 sampled = 4 * members * cols * (rows if whole else 64)
-shape = LayerShape(members, len(pairs.left), rows, cols, min(rows, cols, settings.spectrum_rows))
+shape = LayerShape(members, len(pairs.left), rows, cols, settings.spectrum_rows)
 print(sampled + held_bytes(shape, plan_layer(shape, memory - sampled)))
 """
 
