@@ -28,8 +28,8 @@ roundoff**2 4**e / 3. With magnitudes spread evenly over octaves, 4**e is the we
 """
 GRAM_BLOCK = 64
 """Lines multiplied at once: only the lower triangle of blocks is computed, and small products are slow."""
-GRAM_LENGTH = 384
-"""Weights of a line multiplied at once: 256 lines of differences, in float64, stay in the cache meanwhile."""
+GRAM_LENGTH = 288
+"""Weights of a line multiplied at once: 144 lines of differences, in float64, stay in the cache meanwhile."""
 EDGE_DEVIATIONS = 5.0
 """Standard deviations of the largest squared singular value of noise (Johnstone 2001) that are left above its edge."""
 SMALLEST_VARIANCE = 2.0**-252  # the square of float32's smallest normal number: where whole layers are zero
