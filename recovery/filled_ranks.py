@@ -20,6 +20,7 @@ from recovery.reading import TileReader
 from recovery.sample import SampleRecord
 from recovery.schedule import LayerShape, sweeps, work_bytes
 from recovery.settings import EvidenceSettings
+from recovery.workers import Workers
 from storage.types import BoolArray, IndexArray, Pairs, TensorSource, WeightArray
 
 GROWTH = 4
@@ -115,7 +116,7 @@ class _Question:
         no_copies = CopySearch(left, right, np.zeros((len(left), 2), dtype=np.bool_))
         reads = planned_reads([self.again], self.settings.memory_bytes)
         with TileReader(self.asked, reads, self.settings.read_weights, counts=False) as reader:
-            comparison = comparison_of(self.again, reader, ends, self.settings)
+            comparison = comparison_of(self.again, reader, ends, self.settings, workers=Workers())
             _, verdicts = comparison.run(no_copies, SampleRecord({}, {}))
         return joined(verdicts, "rank").astype(np.int64), joined(verdicts, "finer_rank").astype(np.int64)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from recovery.copies import CopySearch
 from recovery.direction import GroupSums, log_likelihood_ratio
-from recovery.distances import Scale, WeightBlock, extent, line_sums, most_central
+from recovery.distances import Extent, LineSums, Scale, WeightBlock, extent, line_sums, most_central
 from recovery.moments import LayerMoments
 from recovery.sample import SampleRecord
 from recovery.schedule import LayerSchedule, ProductSteps, spans
@@ -19,8 +19,9 @@ from recovery.spectrum import (
     judge_spectra,
     rounding_profile,
 )
-from recovery.sums import MemberSums, PairSums, add_products
+from recovery.sums import MemberBlock, MemberSums, PairSums, add_products
 from recovery.tiles import LayerTiles
+from recovery.workers import Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class LayerComparison:
     roundoff: Tensor  # (members,) float64, unit roundoff of the stored format
     schedule: LayerSchedule
     extremes: bool  # whether the largest and smallest entries of differences are wanted
+    workers: Workers
 
     def run(self, copies: CopySearch, sample: SampleRecord) -> tuple[LayerMoments, list[LayerVerdict]]:
         """Moments of the members, and verdicts on the pairs in their order, batch by batch.
@@ -68,35 +70,49 @@ class LayerComparison:
                 if first == 0:
                     members.keep_lines(start, tile, lines)
                     sample.see(tiles.name, start, tile)
-                for block in self._blocks(start, tile, scale):
-                    if first == 0:
-                        members.add(block, scale=scale)
-                    self._add_block(sums, block, first, last)
-                    in_layer.see_pairs(block.weights, first, last)
+                for seen in self._blocks(start, tile, scale, first, last):
+                    if seen.members is not None:
+                        members.add(seen.members)
+                    self._add_block(sums, seen)
+                    in_layer.see_pairs(seen.weights, first, last)
                 self._add_tile(sums, start, tile, first, last)
             verdicts += self._conclude(sums, members, first, last)
         copies.add(in_layer)
         return members.moments, verdicts
 
-    def _blocks(self, start: int, tile: Tensor, scale: Scale) -> Iterator[WeightBlock]:
+    def _blocks(self, start: int, tile: Tensor, scale: Scale, first: int, last: int) -> Iterator["_SeenBlock"]:
+        """What blocks that stay in the cache say of the pairs `first:last`, and at first of the members."""
         scaling = scale.min_max
-        for begin, end in spans(tile.shape[1], self.schedule.block_rows):
-            yield WeightBlock.of(start + begin, tile[:, begin:end], scaling)
+        left, right = self.left[first:last], self.right[first:last]
+
+        def seen(rows: tuple[int, int]) -> _SeenBlock:
+            block = WeightBlock.of(start + rows[0], tile[:, slice(*rows)], scaling)
+            measured = self.tiles.moments is None
+            members = MemberBlock.of(block, scale, measured=measured) if first == 0 else None
+            if first == last:
+                return _SeenBlock(block.start, block.weights, members, None, ())
+            far = extent(block, left, right, dense=self.schedule.dense)
+            return _SeenBlock(block.start, block.weights, members, far, tuple(self._lines(block, left, right)))
+
+        rows = spans(tile.shape[1], self.schedule.block_rows)
+        return self.workers.in_order(seen, rows, at_once=self.schedule.blocks)
+
+    def _lines(self, block: WeightBlock, left: Tensor, right: Tensor) -> Iterator[LineSums]:
+        """Batch by batch, where no products tell."""
+        if self._products is None:
+            for begin, end in spans(len(left), self.schedule.batch_pairs):
+                yield line_sums(block.wide, left[begin:end], right[begin:end], extremes=self.extremes)
 
     @property
     def _products(self) -> ProductSteps | None:
         return None if self.extremes else self.schedule.products
 
-    def _add_block(self, sums: PairSums, block: WeightBlock, first: int, last: int) -> None:
-        """Adds what is asked of blocks that stay in the cache."""
-        if first == last:
-            return
-        left, right = self.left[first:last], self.right[first:last]
-        sums.add_extent(extent(block, left, right, dense=self.schedule.dense))
-        if self._products is None:
-            for begin, end in spans(last - first, self.schedule.batch_pairs):
-                found = line_sums(block.wide, left[begin:end], right[begin:end], extremes=self.extremes)
-                sums.add_lines(slice(begin, end), block.start, found)
+    def _add_block(self, sums: PairSums, seen: "_SeenBlock") -> None:
+        if seen.extent is not None:
+            sums.add_extent(seen.extent)
+        for batch, found in enumerate(seen.lines):
+            begin = batch * self.schedule.batch_pairs
+            sums.add_lines(slice(begin, begin + len(found.row_dot)), seen.start, found)
 
     def _add_tile(self, sums: PairSums, start: int, tile: Tensor, first: int, last: int) -> None:
         """Adds what products of matrices tell of a tile (members, rows, cols), once its blocks have been added."""
@@ -122,6 +138,17 @@ class LayerComparison:
             grams = batch.part(begin, end).gram(members, sample)
             judged.append(judge_spectra(grams, noise.of(slice(begin, end)), sample=sample))
         return SpectrumVerdict.joined(judged)
+
+
+@dataclass(frozen=True, slots=True)
+class _SeenBlock:
+    """What a block of rows says."""
+
+    start: int  # of the rows in the layer
+    weights: Tensor  # float32 (members, rows, cols)
+    members: MemberBlock | None  # of a block seen for the first time
+    extent: Extent | None  # where there are pairs
+    lines: tuple[LineSums, ...]  # of batches of pairs, where no products tell
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from recovery.schedule import LayerSchedule, LayerShape, held_bytes, plan_layer,
 from recovery.settings import EvidenceSettings
 from recovery.spectrum import SpectrumSample
 from recovery.tiles import LayerTiles
+from recovery.workers import Workers
 from storage.types import FLOAT_DTYPE_BYTES, UNIT_ROUNDOFF, ComparableTensor, Pairs, TensorSource
 
 
@@ -25,12 +26,17 @@ class PlannedLayer:
 
 
 def planned_layer(
-    layer: ComparableTensor, sources: Sequence[TensorSource], pairs: int, settings: EvidenceSettings
+    layer: ComparableTensor,
+    sources: Sequence[TensorSource],
+    pairs: int,
+    settings: EvidenceSettings,
+    *,
+    threads: int = 1,
 ) -> PlannedLayer:
-    """How a layer of these sources passes through `settings.memory_bytes` with so many pairs."""
+    """How a layer of these sources passes through `settings.memory_bytes` with so many pairs and threads."""
     sample = SpectrumSample(layer.rows, layer.cols, settings.spectrum_rows)
     shape = LayerShape(len(sources), pairs, layer.rows, layer.cols, settings.spectrum_rows)
-    return PlannedLayer(layer, sample, shape, plan_layer(shape, settings.memory_bytes))
+    return PlannedLayer(layer, sample, shape, plan_layer(shape, settings.memory_bytes, threads=threads))
 
 
 def planned_reads(planned: Sequence[PlannedLayer], memory_bytes: int) -> Iterator[TileRead]:
@@ -50,7 +56,9 @@ def planned_reads(planned: Sequence[PlannedLayer], memory_bytes: int) -> Iterato
         held = held_bytes(shape, schedule)
 
 
-def comparison_of(plan: PlannedLayer, reader: TileReader, pairs: Pairs, settings: EvidenceSettings) -> LayerComparison:
+def comparison_of(
+    plan: PlannedLayer, reader: TileReader, pairs: Pairs, settings: EvidenceSettings, *, workers: Workers
+) -> LayerComparison:
     """The comparison of one layer, whose tiles `reader` brings next."""
     name, device = plan.layer.name, settings.device
     left, right = (torch.from_numpy(ends).to(device) for ends in (pairs.left, pairs.right))
@@ -62,6 +70,7 @@ def comparison_of(plan: PlannedLayer, reader: TileReader, pairs: Pairs, settings
         roundoff=torch.tensor(roundoff, dtype=torch.float64, device=device),
         schedule=plan.schedule,
         extremes=settings.layer_distances,
+        workers=workers,
     )
 
 

@@ -6,36 +6,19 @@ read of a few rows brings stays in the cache while its range is taken and its nu
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-import torch
 
 from recovery.counted import CodeCounts, joined_moments
 from recovery.moments import LayerMoments
-from recovery.schedule import FEWEST_FOR_PRODUCTS, spans
+from recovery.schedule import spans
 from storage.types import TensorSource, WeightArray
 
 FEWEST_COUNTED = 2**16
 """Weights of a layer from which counting its numbers pays: there are as many different ones."""
-
-
-@contextmanager
-def threads_beside_reader(members: int) -> Iterator[None]:
-    """Leaves the reading thread a core while the block runs, where passes over memory are the work.
-
-    Few members have short operations, in which torch's threads wait for one another, the more so for one that has lost
-    its core to the reader. The products of many are worth all threads.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(threads if members >= FEWEST_FOR_PRODUCTS else max(1, threads - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True, slots=True)

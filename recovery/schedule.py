@@ -18,6 +18,8 @@ PRODUCT_NUMBERS = 2**18
 """Numbers of lines of all members that are multiplied at once, and of the products: both stay in the cache."""
 PRODUCT_COLS = 32
 """Columns turned into lines at once: two cache lines of every row."""
+BLOCKS_SHARE = 4
+"""Blocks that are worked on side by side take at most one part in so many of the memory."""
 BLOCK_WEIGHTS = 2**18
 """Weights of all members in a block: what pairs share stays in the processor's cache while they are compared."""
 PAIR_WEIGHTS = 2**16
@@ -105,7 +107,7 @@ class ProductSteps:
 
 @dataclass(frozen=True, slots=True)
 class LayerSchedule:
-    """Rows per tile and per block of a tile, pairs per pass over the tiles, and pairs compared at once.
+    """Rows per tile and per block of a tile, blocks worked on at once, pairs per pass over the tiles and at once.
 
     `judged_pairs` are judged at once when the layer is complete, `spectrum_pairs` of these have their spectra at once.
     `dense` says whether a pass compares all pairs of members as wholes and picks those wanted, `products` how their
@@ -118,6 +120,7 @@ class LayerSchedule:
 
     tile_rows: int
     block_rows: int
+    blocks: int
     pass_pairs: int
     batch_pairs: int
     judged_pairs: int
@@ -126,14 +129,16 @@ class LayerSchedule:
     products: ProductSteps | None
 
 
-def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
+def plan_layer(shape: LayerShape, memory_bytes: int, *, threads: int = 1) -> LayerSchedule:
     """The schedule of the fewest reads whose layer, sums and work together stay within `memory_bytes`.
 
+    So many `threads` take blocks side by side, as far as these take no more than their share of the memory.
     One row of every member, one pair's sums, what is kept of the layer, and the work on one block must fit: below that
     the smallest steps are taken and the bound is exceeded.
     """
     products = _pays_products(shape, memory_bytes)
-    free = memory_bytes - work_bytes(shape, products=products) - shape.kept_bytes
+    blocks = max(1, min(threads, memory_bytes // BLOCKS_SHARE // block_bytes(shape)))
+    free = memory_bytes - work_bytes(shape, products=products, blocks=blocks) - shape.kept_bytes
     whole, pair_bytes = shape.rows * shape.row_bytes, shape.pair_bytes
     fits = whole + pair_bytes <= free
     passes = max(1, min(shape.pairs, (free - whole if fits else free // 2) // pair_bytes))
@@ -143,6 +148,7 @@ def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
     return LayerSchedule(
         tile_rows=tile_rows,
         block_rows=min(block_rows_of(shape), tile_rows),
+        blocks=blocks,
         pass_pairs=passes,
         batch_pairs=_at_once(shape, block_rows_of(shape) * shape.cols),
         judged_pairs=_at_once(shape, shape.rows + shape.cols),
@@ -163,7 +169,7 @@ def held_bytes(shape: LayerShape, plan: LayerSchedule) -> int:
     """The most that is held at once where a layer passes by this plan."""
     sums = plan.pass_pairs * shape.pair_bytes
     tiles = 1 if plan.tile_rows >= shape.rows else 2
-    work = work_bytes(shape, products=plan.products is not None)
+    work = work_bytes(shape, products=plan.products is not None, blocks=plan.blocks)
     return tiles * plan.tile_rows * shape.row_bytes + sums + shape.kept_bytes + work
 
 
@@ -188,19 +194,22 @@ def _at_once(shape: LayerShape, numbers: int) -> int:
     return max(1, min(shape.pairs, PAIR_WEIGHTS // numbers))
 
 
-def work_bytes(shape: LayerShape, *, products: bool) -> int:
-    """What the steps take: a block of all members, pairs under comparison, and pairs when they are judged.
+def block_bytes(shape: LayerShape) -> int:
+    """What the work on one block takes: of all members, and of pairs under comparison."""
+    block = block_rows_of(shape) * shape.cols
+    return shape.members * block * MEMBER_WORK_BYTES + _at_once(shape, block) * block * PAIR_WORK_BYTES
+
+
+def work_bytes(shape: LayerShape, *, products: bool, blocks: int = 1) -> int:
+    """What the steps take: blocks under comparison, products of members, and pairs when they are judged.
 
     These follow one another, but are added up: what one leaves behind is too scattered for the allocator to give back.
     """
-    block = block_rows_of(shape) * shape.cols
-    compared = _at_once(shape, block) * block * PAIR_WORK_BYTES + (
-        ProductSteps.of(shape).bytes(shape) if products else 0
-    )
+    multiplied = ProductSteps.of(shape).bytes(shape) if products else 0
     line = shape.rows + shape.cols
     judged = _at_once(shape, line) * line * JUDGED_WORK_BYTES
     spectra = _at_once(shape, shape.sampled) * (24 * shape.sampled + 40 * shape.order**2)
-    return shape.members * block * MEMBER_WORK_BYTES + compared + judged + spectra
+    return blocks * block_bytes(shape) + multiplied + judged + spectra
 
 
 def spans(total: int, step: int) -> Iterator[tuple[int, int]]:

@@ -13,6 +13,23 @@ from recovery.spectrum import SpectrumSample
 
 
 @dataclass(frozen=True, slots=True)
+class MemberBlock:
+    """What a block of rows says of each member, float64."""
+
+    start: int  # of the rows in the layer
+    row_squared: Tensor  # (members, rows)
+    col_squared: Tensor  # (members, cols)
+    moments: LayerMoments | None  # where they are asked for
+
+    @classmethod
+    def of(cls, block: WeightBlock, scale: Scale, *, measured: bool) -> "MemberBlock":
+        """The sums of a block, and its moments where it is to be `measured`."""
+        squared = block.wide.square()
+        moments = measure(block.wide, squared, block.scaled, scale.low, scale.high) if measured else None
+        return cls(block.start, squared.sum(2), squared.sum(1), moments)
+
+
+@dataclass(frozen=True, slots=True)
 class MemberSums:
     """What is known of each member of a layer once all tiles have been added; float64 but the lines."""
 
@@ -52,14 +69,12 @@ class MemberSums:
             else:
                 kept[:, inside] = found.T
 
-    def add(self, block: WeightBlock, *, scale: Scale) -> None:
+    def add(self, block: MemberBlock) -> None:
         """Adds a block of rows that has not been added yet."""
-        squared = block.wide.square()
-        self.row_squared[:, block.start : block.start + squared.shape[1]] = squared.sum(2)
-        self.col_squared.add_(squared.sum(1))
-        if self.known is None:
-            moments = measure(block.wide, squared, block.scaled, scale.low, scale.high)
-            self.seen[:] = [merge(self.seen[0], moments) if self.seen else moments]
+        self.row_squared[:, block.start : block.start + block.row_squared.shape[1]] = block.row_squared
+        self.col_squared.add_(block.col_squared)
+        if block.moments is not None:
+            self.seen[:] = [merge(self.seen[0], block.moments) if self.seen else block.moments]
 
     @property
     def moments(self) -> LayerMoments:
