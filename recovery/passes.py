@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from recovery.halves import Travelling, travelling_format
 from recovery.layer_evidence import LayerComparison
 from recovery.reading import TileRead, TileReader
 from recovery.schedule import LayerSchedule, LayerShape, held_bytes, plan_layer, sweeps
@@ -23,6 +24,7 @@ class PlannedLayer:
     sample: SpectrumSample
     shape: LayerShape
     schedule: LayerSchedule
+    travelling: Travelling  # how its weights go to the device
 
 
 def planned_layer(
@@ -36,7 +38,10 @@ def planned_layer(
     """How a layer of these sources passes through `settings.memory_bytes` with so many pairs and threads."""
     sample = SpectrumSample(layer.rows, layer.cols, settings.spectrum_rows)
     shape = LayerShape(len(sources), pairs, layer.rows, layer.cols, settings.spectrum_rows)
-    return PlannedLayer(layer, sample, shape, plan_layer(shape, settings.memory_bytes, threads=threads))
+    schedule = plan_layer(shape, settings.memory_bytes, threads=threads)
+    stored = [source.tensors[layer.name].spec for source in sources]
+    travelling = "F32" if settings.device == "cpu" else travelling_format(stored)
+    return PlannedLayer(layer, sample, shape, schedule, travelling)
 
 
 def planned_reads(planned: Sequence[PlannedLayer], memory_bytes: int) -> Iterator[TileRead]:
@@ -51,7 +56,7 @@ def planned_reads(planned: Sequence[PlannedLayer], memory_bytes: int) -> Iterato
         early = held + schedule.tile_rows * shape.row_bytes <= memory_bytes
         whole = schedule.tile_rows >= shape.rows
         for start, stop in sweeps(shape, schedule):
-            yield TileRead(plan.layer.name, shape.cols, start, stop, whole=whole, early=early)
+            yield TileRead(plan.layer.name, shape.cols, start, stop, whole, early, plan.travelling)
             early = True
         held = held_bytes(shape, schedule)
 

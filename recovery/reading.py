@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 
 from recovery.counted import CodeCounts, joined_moments
+from recovery.halves import NUMBERS, Travellers, Travelling, narrowed
 from recovery.moments import LayerMoments
 from recovery.schedule import spans
 from storage.types import TensorSource, WeightArray
@@ -26,7 +27,7 @@ class TileRead:
     """Rows `start:stop` of a layer of all members that are wanted next.
 
     `whole` says that these are all rows, and that what they say of single members may be concluded on the way; `early`
-    that memory has room for them beside the tile before.
+    that memory has room for them beside the tile before; `travelling` in which format they go to the device.
     """
 
     name: str
@@ -35,6 +36,7 @@ class TileRead:
     stop: int
     whole: bool
     early: bool
+    travelling: Travelling = "F32"
 
     @property
     def weights(self) -> int:
@@ -46,7 +48,8 @@ class TileRead:
 class ReadTile:
     """A tile, and what was seen of it on the way."""
 
-    weights: WeightArray  # (members, rows, cols)
+    weights: Travellers  # (members, rows, cols)
+    travelling: Travelling
     col_low: WeightArray  # (members, cols)
     col_high: WeightArray  # (members, cols)
     moments: LayerMoments | None  # where all numbers of a whole layer could be counted
@@ -55,7 +58,7 @@ class ReadTile:
 @dataclass(frozen=True, slots=True)
 class _Buffer:
     name: str
-    array: WeightArray  # (members, rows, cols)
+    array: Travellers  # (members, rows, cols)
 
     @classmethod
     def of(cls, free: list["_Buffer"], read: TileRead, members: int) -> "_Buffer":
@@ -65,10 +68,12 @@ class _Buffer:
         """
         shape = (members, read.stop - read.start, read.cols)
         kept = free.pop() if free else None
-        if kept is not None and (kept.array.shape == shape or (kept.name == read.name and read.start > 0)):
+        numbers = NUMBERS[read.travelling]
+        alike = kept is not None and kept.array.dtype == numbers
+        if kept is not None and alike and (kept.array.shape == shape or (kept.name == read.name and read.start > 0)):
             return cls(read.name, kept.array)
         del kept
-        return cls(read.name, np.empty(shape, dtype=np.float32))
+        return cls(read.name, np.empty(shape, dtype=numbers))
 
 
 @dataclass(slots=True)
@@ -118,7 +123,7 @@ class TileReader:
 
 
 def _read(
-    sources: Sequence[TensorSource], read: TileRead, out: WeightArray, read_weights: int, *, counts: bool
+    sources: Sequence[TensorSource], read: TileRead, out: Travellers, read_weights: int, *, counts: bool
 ) -> ReadTile:
     low, high = (np.empty((len(sources), read.cols), dtype=np.float32) for _ in range(2))
     seen = []
@@ -126,10 +131,10 @@ def _read(
         codes = CodeCounts.empty() if counts and read.whole and read.weights >= FEWEST_COUNTED else CodeCounts(None)
         low[member], high[member] = np.inf, -np.inf
         for begin, end in spans(read.stop - read.start, max(1, read_weights // read.cols)):
-            piece = out[member, begin:end]
-            piece[:] = source.read(read.name, read.start + begin, read.start + end)
+            piece = source.read(read.name, read.start + begin, read.start + end)
+            out[member, begin:end] = narrowed(piece, read.travelling)
             np.minimum(low[member], piece.min(0), out=low[member])
             np.maximum(high[member], piece.max(0), out=high[member])
             codes.add(piece)
         seen.append(codes.moments)
-    return ReadTile(out, low, high, joined_moments(seen))
+    return ReadTile(out, read.travelling, low, high, joined_moments(seen))
