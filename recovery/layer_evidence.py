@@ -7,7 +7,7 @@ from torch import Tensor
 
 from recovery.copies import CopySearch
 from recovery.direction import GroupSums, log_likelihood_ratio
-from recovery.distances import Extent, LineSums, Scale, WeightBlock, extent, line_sums, most_central
+from recovery.distances import Extent, LineSums, Scale, WeightBlock, compared, extent, line_sums, most_central
 from recovery.moments import LayerMoments
 from recovery.sample import SampleRecord
 from recovery.schedule import LayerSchedule, ProductSteps, spans
@@ -91,17 +91,21 @@ class LayerComparison:
             members = MemberBlock.of(block, scale, measured=measured) if first == 0 else None
             if first == last:
                 return _SeenBlock(block.start, block.weights, members, None, ())
-            far = extent(block, left, right, dense=self.schedule.dense)
-            return _SeenBlock(block.start, block.weights, members, far, tuple(self._lines(block, left, right)))
+            return _SeenBlock(block.start, block.weights, members, *self._seen_pairs(block, left, right))
 
         rows = spans(tile.shape[1], self.schedule.block_rows)
         return self.workers.in_order(seen, rows, at_once=self.schedule.blocks)
 
-    def _lines(self, block: WeightBlock, left: Tensor, right: Tensor) -> Iterator[LineSums]:
-        """Batch by batch, where no products tell."""
-        if self._products is None:
-            for begin, end in spans(len(left), self.schedule.batch_pairs):
-                yield line_sums(block.wide, left[begin:end], right[begin:end], extremes=self.extremes)
+    def _seen_pairs(self, block: WeightBlock, left: Tensor, right: Tensor) -> tuple[Extent, tuple[LineSums, ...]]:
+        """Sums by line come batch by batch, where no products tell them."""
+        batches = [slice(*span) for span in spans(len(left), self.schedule.batch_pairs)]
+        if not self.schedule.dense:
+            seen = [compared(block, left[batch], right[batch], extremes=self.extremes) for batch in batches]
+            return Extent.joined([far for far, _ in seen]), tuple(lines for _, lines in seen)
+        far = extent(block, left, right)
+        if self._products is not None:
+            return far, ()
+        return far, tuple(line_sums(block.wide, left[b], right[b], extremes=self.extremes) for b in batches)
 
     @property
     def _products(self) -> ProductSteps | None:
