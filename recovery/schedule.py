@@ -16,6 +16,8 @@ PRODUCTS_SHARE = 16
 """Such products are made where they take at most one part in so many of the memory."""
 PRODUCT_NUMBERS = 2**18
 """Numbers of lines of all members that are multiplied at once, and of the products: both stay in the cache."""
+PRODUCT_ENDS = 4
+"""Members that are multiplied are made up to a multiple of so many: rows of odd length halve the rate of products."""
 PRODUCT_COLS = 32
 """Columns turned into lines at once: two cache lines of every row."""
 BLOCKS_SHARE = 4
@@ -91,7 +93,7 @@ class ProductSteps:
     @classmethod
     def of(cls, shape: LayerShape) -> "ProductSteps":
         """The most that keeps lines and products in the cache."""
-        ends = shape.members + 1
+        ends = product_ends(shape.members)
         cols = max(1, min(shape.cols, PRODUCT_COLS, PRODUCT_NUMBERS // ends**2))
         rows = max(1, min(shape.rows, PRODUCT_NUMBERS // (ends * max(shape.cols, ends))))
         col_rows = max(1, min(shape.rows, PRODUCT_NUMBERS // (ends * cols)))
@@ -99,7 +101,7 @@ class ProductSteps:
 
     def bytes(self, shape: LayerShape) -> int:
         """Lines of all members in float64 twice, their products, and seven numbers of every pair."""
-        ends = shape.members + 1
+        ends = product_ends(shape.members)
         weights = max(self.rows * shape.cols, self.cols * self.col_rows)
         compared = self.pairs * weights * PAIR_WORK_BYTES
         return 16 * ends * weights + 8 * max(self.rows, self.cols) * (ends**2 + 7 * shape.pairs) + compared
@@ -176,6 +178,11 @@ def held_bytes(shape: LayerShape, plan: LayerSchedule) -> int:
 def _pays_products(shape: LayerShape, memory_bytes: int) -> bool:
     wanted = shape.members >= FEWEST_FOR_PRODUCTS and shape.pairs * DENSE >= shape.all_pairs
     return wanted and ProductSteps.of(shape).bytes(shape) * PRODUCTS_SHARE <= memory_bytes
+
+
+def product_ends(members: int) -> int:
+    """Lines that are multiplied for so many members and the one that stands for all, with those that fill up."""
+    return -(-(1 + members) // PRODUCT_ENDS) * PRODUCT_ENDS
 
 
 def taken_of_line(length: int, lines: int) -> int:

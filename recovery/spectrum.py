@@ -26,7 +26,7 @@ ROUNDING = 2 * math.log(2) / 9
 The error is uniform within a unit in the last place, 2 roundoff 2**e for weights from 2**e to 2**(e+1). Its variance is
 roundoff**2 4**e / 3. With magnitudes spread evenly over octaves, 4**e is the weight squared times 2 log(2) / 3.
 """
-GRAM_BLOCK = 64
+GRAM_BLOCK = 48
 """Lines multiplied at once: only the lower triangle of blocks is computed, and small products are slow."""
 GRAM_LENGTH = 288
 """Weights of a line multiplied at once: 144 lines of differences, in float64, stay in the cache meanwhile."""
