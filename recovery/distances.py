@@ -38,10 +38,7 @@ class MinMax:
 
     def apply(self, wide: Tensor) -> Tensor:
         """Scaled weights, float64 (members, rows, cols)."""
-        scaled = torch.empty_like(wide)
-        for out, member, offset, factor in zip(scaled, wide, self.offset, self.factor.tolist(), strict=True):
-            torch.add(offset, member, alpha=factor, out=out)
-        return scaled
+        return (wide * self.factor.view(-1, 1, 1)).add_(self.offset.view(-1, 1, 1))
 
     def largest_difference(self, u: Tensor, v: Tensor, left: Tensor, right: Tensor) -> Tensor:
         """(pairs,) between scaled weights of members `left` and `right`, whose own are u and v (pairs, rows, cols)."""

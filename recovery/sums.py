@@ -61,7 +61,7 @@ class MemberSums:
         """Keeps what the sample wants of a tile (members, rows, cols) whose first row is `start`."""
         rows, cols = (sample.lines, sample.places) if sample.along_rows else (sample.places, sample.lines)
         inside = (rows >= start) & (rows < start + tile.shape[1])
-        rows, cols, inside = ((rows[inside] - start).to(tile.device), cols.to(tile.device), inside.to(tile.device))
+        rows, cols, inside = (places.to(tile.device) for places in (rows[inside] - start, cols, inside))
         for kept, member in zip(self.lines, tile, strict=True):  # a matrix is turned faster than a stack of them
             found = member.index_select(0, rows).index_select(1, cols)
             if sample.along_rows:
