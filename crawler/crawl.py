@@ -15,6 +15,7 @@ from crawler.hub import HubClient
 from crawler.listing_row import model_config, wrapped_base
 from crawler.sampling import byte_ranges, make_plan, plan_blocks
 from crawler.settings import CrawlSettings
+from crawler.torch_contents import folder_pickles
 from crawler.transport import Tally
 from crawler.wording import quoted
 from storage.errors import HubError, ModelUnreadable
@@ -23,6 +24,8 @@ from storage.types import Architecture, ByteRange, Cost, Fingerprint, ModelRef, 
 CONFIG_FILE = "config.json"
 ADAPTER_CONFIG_FILE = "adapter_config.json"
 MAX_CONFIG_BYTES = 2**20
+MAX_SAMPLED_BYTES = 16 * 2**20
+"""What a sample may make a Hub send. Nothing comes near it but matrices packed across their rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,7 @@ async def _sample(checkpoint: Checkpoint, plan: SamplePlan) -> tuple[WeightArray
     """(plan.weights,) float32 and the bytes that were read for them."""
     files = checkpoint.files
     ranges = byte_ranges(plan, checkpoint.architecture)
+    _check_cost(sum(span.length for span in ranges))
     contents = await all_or_nothing([files[span.file].read(span) for span in ranges])
     blocks = [
         block.decode([_cut(span, ranges, contents) for span in block.ranges]).reshape(-1)
@@ -141,6 +145,14 @@ async def _sample(checkpoint: Checkpoint, plan: SamplePlan) -> tuple[WeightArray
     _check_values(blocks)
     read = sum(span.length for span in ranges if not files[span.file].holds(span))
     return np.concatenate(blocks), read
+
+
+def _check_cost(sampled_bytes: int) -> None:
+    """Refuses a sample that would be much of a large model; of a folder's model it costs little."""
+    if sampled_bytes > MAX_SAMPLED_BYTES and folder_pickles() is None:
+        size = f"{sampled_bytes / 2**20:.0f} MiB"
+        detail = f"its rows lie across its codes, so that a sample takes {size}: download it, and crawl the folder"
+        raise ModelUnreadable("scattered_rows", detail)
 
 
 def _cut(span: ByteRange, ranges: tuple[ByteRange, ...], contents: list[bytes]) -> bytes:

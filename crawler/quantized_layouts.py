@@ -12,13 +12,14 @@ tensor again, under the matrix's own name and shape, so that the architecture is
     X.weight_packed U8, X.weight_scale U8                 compressed-tensors mxfp4
     X.weight_packed I32, X.weight_scale                   compressed-tensors pack-quantized, symmetric, 4 or 8 bits
     X_blocks U8, X_scales U8                              MXFP4 experts of gpt-oss
+    X.qweight I32, X.qzeros I32, X.scales [, X.g_idx I32] GPTQ of 4 or 8 bits, AWQ of 4 (`crawler.packed_across`)
 
 How many columns a word of packed integers holds is in no header. All words of a model hold equally many, and what one
 matrix puts out another takes in; so that number is taken with which each packed matrix is as wide as some matrix of the
 model is high, or some plain one wide. Where both would do, or none, nothing is guessed.
 
 What else is known to be quantised and cannot be read row by row, or not from the header alone, is refused by name,
-since its embedding alone would pass for the model: GPTQ, AWQ, bitsandbytes 4-bit, HQQ, Quanto, AQLM.
+since its embedding alone would pass for the model: bitsandbytes 4-bit, HQQ, Quanto, AQLM, GPTQ of 2 and 3 bits.
 """
 
 import re
@@ -29,6 +30,7 @@ from math import prod
 from typing import NoReturn, cast
 
 from crawler.decode import FLOAT_DTYPE_BITS
+from crawler.packed_across import WORD_BITS, PackedAcross, PackedLayout
 from crawler.scaled_rows import Codes, FactorUse, ScaledRows
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
@@ -39,15 +41,16 @@ FP8_BLOCK = 128
 
 _MATRIX = 2
 _CODES_PER_BYTE = 2
-_WORD_BITS = 32
-_PER_WORD = (_WORD_BITS // 4, _WORD_BITS // 8)
+_PACKED_BITS = (4, 8)
+_PER_WORD = (WORD_BITS // 4, WORD_BITS // 8)
 _PACKED, _SCALE = ".weight_packed", ".weight_scale"
 _ENDING_CHARS = 64
 
 _INTEGERS = frozenset({"I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"})
 
 _UNSUPPORTED: Mapping[str, str] = {
-    r"\.qweight": "GPTQ or AWQ",
+    r"\.qweight": "packed codes without the zero points and scales of GPTQ or AWQ",
+    r"\.q_weight": "EXL2",
     r"\.weight_packed": "packed codes of compressed-tensors without their scales",
     r"\.weight\.quant_state\.bitsandbytes__\w+": "4-bit numbers of bitsandbytes",
     r"\.W_q": "HQQ",
@@ -203,9 +206,41 @@ def _packed_integers(stem: str, codes: TensorSpec, model: _Model) -> TensorSpec 
     if model.get(stem + ".weight_zero_point") or model.get(stem + ".weight_g_idx"):
         _refuse(f"{quoted(codes.name)}: packed integers with zero points, or in another order, cannot be compared")
     each = model.codes_per_word
-    kind: Codes = "OFFSET4" if each == _WORD_BITS // 4 else "OFFSET8"
+    kind: Codes = "OFFSET4" if each == WORD_BITS // 4 else "OFFSET8"
     dtype = "INT4" if kind == "OFFSET4" else "INT8"
     return _scaled(_unpacked(codes, each), kind, scale, dtype=dtype, name=stem + ".weight")
+
+
+def _packed_across(stem: str, codes: TensorSpec, model: _Model) -> TensorSpec | None:
+    scale, zero, group_of = (model.get(stem + ending) for ending in (".scales", ".qzeros", ".g_idx"))
+    matrices = [part for part in (codes, scale, zero) if part is not None and len(part.shape) == _MATRIX]
+    if scale is None or zero is None or len(matrices) < len((codes, scale, zero)) or codes.dtype != "I32":
+        return None
+    groups, rows = scale.shape
+    layout, bits = _layout_and_bits(codes, zero, rows)
+    cols = codes.shape[0] * (WORD_BITS // bits if layout == "GPTQ" else 1)
+    if not groups or not cols or zero.shape != (groups, rows * bits // WORD_BITS) or zero.dtype != "I32":
+        _refuse(f"the zero points of {quoted(codes.name)}, of shape {zero.shape}, are not as its scales")
+    if scale.dtype not in {"F32", "F16", "BF16"}:
+        _refuse(f"the scales of {quoted(codes.name)} are of format {scale.dtype}")
+    if group_of is not None and (group_of.dtype, group_of.shape) != ("I32", (cols,)):
+        _refuse(f"the groups of {quoted(codes.name)}, of shape {group_of.shape}, are not as its {cols} columns")
+    if scattered := [part.name for part in (codes, scale, zero) if part.coding is not None]:
+        _refuse(f"{quoted(scattered[0])} is not stored row by row")
+    coding = PackedAcross(layout, bits, rows, cols, codes, scale, zero, group_of)
+    return replace(codes, name=stem + ".weight", dtype=f"INT{bits}", shape=(rows, cols), coding=coding)
+
+
+def _layout_and_bits(codes: TensorSpec, zero: TensorSpec, rows: int) -> tuple[PackedLayout, int]:
+    """By the shapes of codes and zero points of a matrix of so many rows. Raises `ModelUnreadable` for others."""
+    if rows and codes.shape[1] == rows:
+        bits = zero.shape[1] * WORD_BITS / rows
+        if bits not in _PACKED_BITS:
+            _refuse(f"{quoted(codes.name)}: GPTQ of {bits:g} bits cannot be compared")
+        return "GPTQ", int(bits)
+    if not rows or codes.shape[1] * _PER_WORD[0] != rows:
+        _refuse(f"{quoted(codes.name)}, of shape {codes.shape}, holds no {rows} rows as GPTQ or AWQ would")
+    return "AWQ", _PACKED_BITS[0]
 
 
 def _codes_per_word(specs: Iterable[TensorSpec]) -> int:
@@ -221,8 +256,7 @@ def _codes_per_word(specs: Iterable[TensorSpec]) -> int:
 
 
 def _part_names(made: TensorSpec) -> set[str]:
-    coding = cast(ScaledRows, made.coding)
-    return {part.name for part in (coding.scale, coding.zero, coding.factor) if part is not None}
+    return {part.name for part in cast(ScaledRows | PackedAcross, made.coding).parts}
 
 
 def _refuse_unknown(rest: Sequence[TensorSpec]) -> None:
@@ -251,4 +285,5 @@ _LAYOUTS: Mapping[str, Sequence[Callable[[str, TensorSpec, _Model], TensorSpec |
     _PACKED: (_float4, _packed_integers),
     ".weight": (_float8, _int8, _float4),
     "_blocks": (_expert_blocks,),
+    ".qweight": (_packed_across,),
 }

@@ -45,6 +45,11 @@ class ScaledRows:
     constant: float = 1.0
 
     @property
+    def parts(self) -> tuple[TensorSpec, ...]:
+        """What belongs to it beside the codes."""
+        return tuple(part for part in (self.scale, self.zero, self.factor) if part is not None)
+
+    @property
     def cols(self) -> int:
         """Weights in a row."""
         return prod(self.codes.shape[1:])

@@ -6,6 +6,7 @@ products in float32 would lose the slopes in rounding, and weights near float32'
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,39 +26,48 @@ class Scale:
         """What takes each member's range to 0 and 1."""
         width = self.high - self.low
         factor = torch.where(width > 0, 1 / width, 0.0)
-        return MinMax((-self.low * factor).unbind(), tuple(factor.tolist()))
+        return MinMax(-self.low * factor, factor)
 
 
 @dataclass(frozen=True, slots=True)
 class MinMax:
     """Min-max scaling of each member as one multiplication and addition; by 0 where its weights are all equal."""
 
-    offsets: Sequence[Tensor]  # (members), float64 each
-    factors: Sequence[float]
+    offset: Tensor  # (members,) float64
+    factor: Tensor
 
     def apply(self, wide: Tensor) -> Tensor:
         """Scaled weights, float64 (members, rows, cols)."""
-        scaled = torch.empty_like(wide)
-        for out, member, offset, factor in zip(scaled, wide, self.offsets, self.factors, strict=True):
-            torch.add(offset, member, alpha=factor, out=out)
-        return scaled
+        return (wide * self.factor.view(-1, 1, 1)).add_(self.offset.view(-1, 1, 1))
+
+    def largest_difference(self, u: Tensor, v: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        """(pairs,) between scaled weights of members `left` and `right`, whose own are u and v (pairs, rows, cols)."""
+        between = (u * self.factor[left].view(-1, 1, 1)).addcmul_(v, self.factor[right].view(-1, 1, 1), value=-1)
+        offset = self.offset[left] - self.offset[right]
+        lowest, highest = between.amin((1, 2)) + offset, between.amax((1, 2)) + offset
+        return torch.maximum(lowest.abs(), highest.abs())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WeightBlock:
     """The same rows of all members (members, rows, cols) in the forms that pairs are compared in."""
 
     start: int  # of these rows in the layer
     weights: Tensor  # float32
     wide: Tensor  # float64
-    scaled: Tensor  # float64, for Eq. 1
+    scaling: MinMax
 
     @classmethod
     def of(cls, start: int, weights: Tensor, scaling: MinMax) -> "WeightBlock":
         """Of float32 `weights` whose first row is `start` in a layer that is scaled so."""
         wide = torch.empty(weights.shape, dtype=torch.float64, device=weights.device)
         wide.copy_(weights)
-        return cls(start, weights, wide, scaling.apply(wide))
+        return cls(start, weights, wide, scaling)
+
+    @cached_property
+    def scaled(self) -> Tensor:
+        """Float64, for Eq. 1."""
+        return self.scaling.apply(self.wide)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,12 @@ class Extent:
     l_ft: Tensor  # Eq. 1: largest difference of the min-max scaled weights
     l1: Tensor
     changed: Tensor  # count of entries that differ
+
+    @classmethod
+    def joined(cls, parts: Sequence["Extent"]) -> "Extent":
+        """Of several batches of pairs of one block, in their order."""
+        columns = zip(*((part.l_ft, part.l1, part.changed) for part in parts), strict=True)
+        return cls(*(torch.cat(column) for column in columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +97,27 @@ class LineSums:
     smallest: Tensor  # (pairs,) entry of r, at most 0
 
 
-def extent(block: WeightBlock, left: Tensor, right: Tensor, *, dense: bool) -> Extent:
-    """Compares members `left` and `right` (pairs,) int64, left < right.
+def extent(block: WeightBlock, left: Tensor, right: Tensor) -> Extent:
+    """Compares members `left` and `right` (pairs,) int64, left < right, where most pairs are wanted.
 
-    `torch.pdist` and `torch.cdist` subtract and reduce in registers, where a difference that is written and read again
-    takes ten times as long; where pairs are `dense` one call serves all pairs of members, wanted or not.
+    `torch.pdist` subtracts and reduces in registers, where a difference that is written and read again takes ten times
+    as long; one call serves all pairs of members, wanted or not.
     """
-    if dense:
-        members = len(block.weights)
-        # Pairs (0, 1), (0, 2), ... (1, 2), ...: those before `left` come first.
-        place = left * (2 * members - left - 1) // 2 + right - left - 1
-        # Counts stay exact in float32 up to 2**24, far above a block's weights.
-        powers = ((block.scaled, torch.inf), (block.wide, 1.0), (block.weights, 0.0))
-        return Extent(*(torch.pdist(form.flatten(1), power).to(torch.float64)[place] for form, power in powers))
-    ends = list(zip(left.tolist(), right.tolist(), strict=True))
-    return Extent(
-        _distances(block.scaled, ends, torch.inf),
-        _distances(block.wide, ends, 1.0),
-        _distances(block.weights, ends, 0.0),
-    )
+    members = len(block.weights)
+    # Pairs (0, 1), (0, 2), ... (1, 2), ...: those before `left` come first.
+    place = left * (2 * members - left - 1) // 2 + right - left - 1
+    # Counts stay exact in float32 up to 2**24, far above a block's weights.
+    powers = ((block.scaled, torch.inf), (block.wide, 1.0), (block.weights, 0.0))
+    return Extent(*(torch.pdist(form.flatten(1), power).to(torch.float64)[place] for form, power in powers))
 
 
-def _distances(members: Tensor, ends: Sequence[tuple[int, int]], power: float) -> Tensor:
-    """(pairs,) float64."""
-    flat = members.flatten(1).unsqueeze(1)
-    return torch.cat([torch.cdist(flat[u], flat[v], power).view(1) for u, v in ends]).to(torch.float64)
+def compared(block: WeightBlock, left: Tensor, right: Tensor, *, extremes: bool = False) -> tuple[Extent, LineSums]:
+    """What `extent` and `line_sums` say of few pairs, whose differences are written once for both."""
+    u, v = _picked(block.wide, left), _picked(block.wide, right)
+    l_ft = block.scaling.largest_difference(u, v, left, right)
+    r = v - u
+    changed = torch.stack([torch.count_nonzero(pair) for pair in r]).to(torch.float64)
+    return Extent(l_ft, r.abs().sum((1, 2)), changed), _sums_of(u, r, extremes=extremes)
 
 
 def most_central(l1: Tensor, left: Tensor, right: Tensor, *, members: int) -> int:
@@ -123,7 +135,11 @@ def line_sums(wide: Tensor, left: Tensor, right: Tensor, *, extremes: bool = Fal
     The extreme entries are 0 unless asked for.
     """
     u = _picked(wide, left)
-    r = _picked(wide, right) - u
+    return _sums_of(u, _picked(wide, right) - u, extremes=extremes)
+
+
+def _sums_of(u: Tensor, r: Tensor, *, extremes: bool) -> LineSums:
+    """Of the left members and the differences (pairs, rows, cols); these are overwritten."""
     ends = (r.amax((1, 2)).clamp_min(0), r.amin((1, 2)).clamp_max(0)) if extremes else (r.new_zeros(len(r)),) * 2
     dot = u * r
     squared = r.square_()

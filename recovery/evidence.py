@@ -14,9 +14,10 @@ from recovery.layer_evidence import LayerVerdict
 from recovery.layer_record import LayerRecord, joined
 from recovery.moments import LayerMoments
 from recovery.passes import comparison_of, planned_layer, planned_reads, stored_bytes
-from recovery.reading import TileReader, threads_beside_reader
+from recovery.reading import TileReader
 from recovery.sample import SampleRecord
 from recovery.settings import EvidenceSettings
+from recovery.workers import workers_for
 from storage.errors import UsageError
 from storage.types import (
     FLOAT_DTYPE_BYTES,
@@ -89,19 +90,17 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         _PairTotals.empty(len(pairs.left)),
         LayerRecord.over(layers, len(pairs.left), keeps_distances=settings.layer_distances),
     )
-    planned = [planned_layer(layer, sources, len(pairs.left), settings) for layer in layers]
-    reads = planned_reads(planned, settings.memory_bytes)
     counts = settings.device == "cpu"
-    with (
-        threads_beside_reader(len(sources)),
-        TileReader(sources, reads, settings.read_weights, counts=counts) as reader,
-    ):
-        for plan in planned:
-            seen, verdicts = comparison_of(plan, reader, pairs, settings).run(copies, sample)
-            moments.append(seen)
-            totals.add(verdicts, plan.layer)
-            decay.add([verdict.shrinking for verdict in verdicts])
-            by_layer.add(verdicts, plan.layer)
+    with workers_for(len(sources), settings.device) as workers:
+        planned = [planned_layer(layer, sources, len(pairs.left), settings, threads=workers.count) for layer in layers]
+        reads = planned_reads(planned, settings.memory_bytes)
+        with TileReader(sources, reads, settings.read_weights, counts=counts) as reader:
+            for plan in planned:
+                seen, verdicts = comparison_of(plan, reader, pairs, settings, workers=workers).run(copies, sample)
+                moments.append(seen)
+                totals.add(verdicts, plan.layer)
+                decay.add([verdict.shrinking for verdict in verdicts])
+                by_layer.add(verdicts, plan.layer)
     again = ask_filled_ranks(planned, sources, pairs, by_layer, settings)
     totals.correct_ranks(again, by_layer)
     roundoff = np.array([_roundoff(source, layers) for source in sources])

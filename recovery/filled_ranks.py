@@ -20,6 +20,7 @@ from recovery.reading import TileReader
 from recovery.sample import SampleRecord
 from recovery.schedule import LayerShape, sweeps, work_bytes
 from recovery.settings import EvidenceSettings
+from recovery.workers import Workers
 from storage.types import BoolArray, IndexArray, Pairs, TensorSource, WeightArray
 
 GROWTH = 4
@@ -78,7 +79,7 @@ def _orders(plan: PlannedLayer, settings: EvidenceSettings) -> Iterator[int]:
     while order < plan.sample.side:
         order = min(order * GROWTH, plan.sample.side)
         shape = LayerShape(2, 1, plan.shape.rows, plan.shape.cols, order)
-        if work_bytes(shape, products=False) + shape.kept_bytes(keeps_lines=False) > settings.memory_bytes:
+        if work_bytes(shape, products=False) + shape.kept_bytes > settings.memory_bytes:
             return
         yield order
 
@@ -115,7 +116,7 @@ class _Question:
         no_copies = CopySearch(left, right, np.zeros((len(left), 2), dtype=np.bool_))
         reads = planned_reads([self.again], self.settings.memory_bytes)
         with TileReader(self.asked, reads, self.settings.read_weights, counts=False) as reader:
-            comparison = comparison_of(self.again, reader, ends, self.settings)
+            comparison = comparison_of(self.again, reader, ends, self.settings, workers=Workers())
             _, verdicts = comparison.run(no_copies, SampleRecord({}, {}))
         return joined(verdicts, "rank").astype(np.int64), joined(verdicts, "finer_rank").astype(np.int64)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from recovery.copies import CopySearch
 from recovery.decay import Shrinking, rounding_variance
 from recovery.direction import GroupSums, log_likelihood_ratio
-from recovery.distances import Scale, WeightBlock, extent, line_sums, most_central
+from recovery.distances import Extent, LineSums, Scale, WeightBlock, compared, extent, line_sums, most_central
 from recovery.moments import LayerMoments
 from recovery.sample import SampleRecord
 from recovery.schedule import LayerSchedule, ProductSteps, spans
@@ -20,8 +20,9 @@ from recovery.spectrum import (
     judge_spectra,
     rounding_profile,
 )
-from recovery.sums import MemberSums, PairSums, add_products
+from recovery.sums import MemberBlock, MemberSums, PairSums, add_products
 from recovery.tiles import LayerTiles
+from recovery.workers import Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,72 +53,84 @@ class LayerComparison:
     roundoff: Tensor  # (members,) float64, unit roundoff of the stored format
     schedule: LayerSchedule
     extremes: bool  # whether the largest and smallest entries of differences are wanted
+    workers: Workers
 
     def run(self, copies: CopySearch, sample: SampleRecord) -> tuple[LayerMoments, list[LayerVerdict]]:
         """Moments of the members, and verdicts on the pairs in their order, batch by batch.
 
         Raises `ModelUnreadable` as the sources do, and where a weight is no finite number.
         """
-        tiles, lines, keeps_lines = self.tiles, self.tiles.sample, self.schedule.keeps_lines
+        tiles, lines = self.tiles, self.tiles.sample
         scale = tiles.scale()
-        members = MemberSums.empty(tiles.members, lines, tiles.device, keeps_lines=keeps_lines, known=tiles.moments)
+        members = MemberSums.empty(tiles.members, lines, tiles.device, known=tiles.moments)
         in_layer = copies.layer(scale, weights=lines.rows * lines.cols)
         verdicts: list[LayerVerdict] = []
         # A layer without pairs still makes one pass, for the moments.
         for first, last in spans(len(self.left), self.schedule.pass_pairs) if len(self.left) else [(0, 0)]:
-            sums = PairSums.empty(last - first, lines, tiles.device, keeps_lines=keeps_lines)
+            sums = PairSums.empty(last - first, lines, tiles.device)
             for start, tile in tiles:
                 if first == 0:
                     members.keep_lines(start, tile, lines)
                     sample.see(tiles.name, start, tile)
-                for block in self._blocks(start, tile, scale):
-                    if first == 0:
-                        members.add(block, scale=scale)
-                    self._add_block(sums, block, first, last)
-                    in_layer.see_pairs(block.weights, first, last)
+                for seen in self._blocks(start, tile, scale, first, last):
+                    if seen.members is not None:
+                        members.add(seen.members)
+                    self._add_block(sums, seen)
+                    in_layer.see_pairs(seen.weights, first, last)
                 self._add_tile(sums, start, tile, first, last)
             verdicts += self._conclude(sums, members, first, last)
         copies.add(in_layer)
         return members.moments, verdicts
 
-    def _blocks(self, start: int, tile: Tensor, scale: Scale) -> Iterator[WeightBlock]:
+    def _blocks(self, start: int, tile: Tensor, scale: Scale, first: int, last: int) -> Iterator["_SeenBlock"]:
+        """What blocks that stay in the cache say of the pairs `first:last`, and at first of the members."""
         scaling = scale.min_max
-        for begin, end in spans(tile.shape[1], self.schedule.block_rows):
-            yield WeightBlock.of(start + begin, tile[:, begin:end], scaling)
+        left, right = self.left[first:last], self.right[first:last]
+
+        def seen(rows: tuple[int, int]) -> _SeenBlock:
+            block = WeightBlock.of(start + rows[0], tile[:, slice(*rows)], scaling)
+            measured = self.tiles.moments is None
+            members = MemberBlock.of(block, scale, measured=measured) if first == 0 else None
+            if first == last:
+                return _SeenBlock(block.start, block.weights, members, None, ())
+            return _SeenBlock(block.start, block.weights, members, *self._seen_pairs(block, left, right))
+
+        rows = spans(tile.shape[1], self.schedule.block_rows)
+        return self.workers.in_order(seen, rows, at_once=self.schedule.blocks)
+
+    def _seen_pairs(self, block: WeightBlock, left: Tensor, right: Tensor) -> tuple[Extent, tuple[LineSums, ...]]:
+        """Sums by line come batch by batch, where no products tell them."""
+        batches = [slice(*span) for span in spans(len(left), self.schedule.batch_pairs)]
+        if not self.schedule.dense:
+            seen = [compared(block, left[batch], right[batch], extremes=self.extremes) for batch in batches]
+            return Extent.joined([far for far, _ in seen]), tuple(lines for _, lines in seen)
+        far = extent(block, left, right)
+        if self._products is not None:
+            return far, ()
+        return far, tuple(line_sums(block.wide, left[b], right[b], extremes=self.extremes) for b in batches)
 
     @property
     def _products(self) -> ProductSteps | None:
         return None if self.extremes else self.schedule.products
 
-    def _add_block(self, sums: PairSums, block: WeightBlock, first: int, last: int) -> None:
-        """Adds what is asked of blocks that stay in the cache."""
-        if first == last:
-            return
-        left, right = self.left[first:last], self.right[first:last]
-        sums.add_extent(extent(block, left, right, dense=self.schedule.dense))
-        if self._products is None:
-            for begin, end in spans(last - first, self.schedule.batch_pairs):
-                found = line_sums(block.wide, left[begin:end], right[begin:end], extremes=self.extremes)
-                sums.add_lines(slice(begin, end), block.start, found)
+    def _add_block(self, sums: PairSums, seen: "_SeenBlock") -> None:
+        if seen.extent is not None:
+            sums.add_extent(seen.extent)
+        for batch, found in enumerate(seen.lines):
+            begin = batch * self.schedule.batch_pairs
+            sums.add_lines(slice(begin, begin + len(found.row_dot)), seen.start, found)
 
     def _add_tile(self, sums: PairSums, start: int, tile: Tensor, first: int, last: int) -> None:
         """Adds what products of matrices tell of a tile (members, rows, cols), once its blocks have been added."""
-        if first == last:
-            return
         left, right, steps = self.left[first:last], self.right[first:last], self._products
-        if steps is not None:
+        if steps is not None and first < last:
             base = most_central(sums.l1, left, right, members=len(tile))
             add_products(sums, start, tile, steps, base=base, ends=(left, right))
-        if not self.schedule.keeps_lines:
-            for begin, end in spans(tile.shape[1], self.schedule.gram_rows):
-                self._add_grams(sums, tile[:, begin:end, self.tiles.sample.lines].mT, left, right)
-
-    def _add_grams(self, sums: PairSums, columns: Tensor, left: Tensor, right: Tensor) -> None:
-        for begin, end in spans(len(left), self.schedule.spectrum_pairs):
-            sums.gram[begin:end] += gram(columns, left[begin:end], right[begin:end])
 
     def _conclude(self, sums: PairSums, members: MemberSums, first: int, last: int) -> Iterator[LayerVerdict]:
-        rounding = rounding_profile(members.row_squared, members.col_squared, self.roundoff, sample=self.tiles.sample)
+        sample = self.tiles.sample
+        mean_square = members.row_squared.sum(1) / (sample.rows * sample.cols)
+        rounding = rounding_profile(members.lines, mean_square, self.roundoff)
         for begin, end in spans(last - first, self.schedule.judged_pairs):
             ends = self.left[first + begin : first + end], self.right[first + begin : first + end]
             batch = _PairBatch(sums, slice(begin, end), *ends)
@@ -135,6 +148,17 @@ class LayerComparison:
             grams = batch.part(begin, end).gram(members, sample)
             judged.append(judge_spectra(grams, noise.of(slice(begin, end)), sample=sample))
         return SpectrumVerdict.joined(judged)
+
+
+@dataclass(frozen=True, slots=True)
+class _SeenBlock:
+    """What a block of rows says."""
+
+    start: int  # of the rows in the layer
+    weights: Tensor  # float32 (members, rows, cols)
+    members: MemberBlock | None  # of a block seen for the first time
+    extent: Extent | None  # where there are pairs
+    lines: tuple[LineSums, ...]  # of batches of pairs, where no products tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +182,6 @@ class _PairBatch:
 
     def gram(self, members: MemberSums, sample: SpectrumSample) -> Tensor:
         """Of the sampled lines (pairs, order, order); equal layers need no product."""
-        if len(self.sums.gram):
-            return self.sums.gram[self.at]
         changed = self.sums.changed[self.at] > 0
         if changed.all():
             return gram(members.lines, self.left, self.right)

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import torch
 
+from recovery.halves import Travelling, travelling_format
 from recovery.layer_evidence import LayerComparison
 from recovery.reading import TileRead, TileReader
 from recovery.schedule import LayerSchedule, LayerShape, held_bytes, plan_layer, sweeps
 from recovery.settings import EvidenceSettings
 from recovery.spectrum import SpectrumSample
 from recovery.tiles import LayerTiles
+from recovery.workers import Workers
 from storage.types import FLOAT_DTYPE_BYTES, UNIT_ROUNDOFF, ComparableTensor, Pairs, TensorSource
 
 
@@ -22,15 +24,24 @@ class PlannedLayer:
     sample: SpectrumSample
     shape: LayerShape
     schedule: LayerSchedule
+    travelling: Travelling  # how its weights go to the device
 
 
 def planned_layer(
-    layer: ComparableTensor, sources: Sequence[TensorSource], pairs: int, settings: EvidenceSettings
+    layer: ComparableTensor,
+    sources: Sequence[TensorSource],
+    pairs: int,
+    settings: EvidenceSettings,
+    *,
+    threads: int = 1,
 ) -> PlannedLayer:
-    """How a layer of these sources passes through `settings.memory_bytes` with so many pairs."""
-    sample = SpectrumSample(layer.rows, layer.cols, min(layer.rows, layer.cols, settings.spectrum_rows))
-    shape = LayerShape(len(sources), pairs, layer.rows, layer.cols, sample.order)
-    return PlannedLayer(layer, sample, shape, plan_layer(shape, settings.memory_bytes))
+    """How a layer of these sources passes through `settings.memory_bytes` with so many pairs and threads."""
+    sample = SpectrumSample(layer.rows, layer.cols, settings.spectrum_rows)
+    shape = LayerShape(len(sources), pairs, layer.rows, layer.cols, settings.spectrum_rows)
+    schedule = plan_layer(shape, settings.memory_bytes, threads=threads)
+    stored = [source.tensors[layer.name].spec for source in sources]
+    travelling = "F32" if settings.device == "cpu" else travelling_format(stored)
+    return PlannedLayer(layer, sample, shape, schedule, travelling)
 
 
 def planned_reads(planned: Sequence[PlannedLayer], memory_bytes: int) -> Iterator[TileRead]:
@@ -45,12 +56,14 @@ def planned_reads(planned: Sequence[PlannedLayer], memory_bytes: int) -> Iterato
         early = held + schedule.tile_rows * shape.row_bytes <= memory_bytes
         whole = schedule.tile_rows >= shape.rows
         for start, stop in sweeps(shape, schedule):
-            yield TileRead(plan.layer.name, shape.cols, start, stop, whole=whole, early=early)
+            yield TileRead(plan.layer.name, shape.cols, start, stop, whole, early, plan.travelling)
             early = True
         held = held_bytes(shape, schedule)
 
 
-def comparison_of(plan: PlannedLayer, reader: TileReader, pairs: Pairs, settings: EvidenceSettings) -> LayerComparison:
+def comparison_of(
+    plan: PlannedLayer, reader: TileReader, pairs: Pairs, settings: EvidenceSettings, *, workers: Workers
+) -> LayerComparison:
     """The comparison of one layer, whose tiles `reader` brings next."""
     name, device = plan.layer.name, settings.device
     left, right = (torch.from_numpy(ends).to(device) for ends in (pairs.left, pairs.right))
@@ -62,6 +75,7 @@ def comparison_of(plan: PlannedLayer, reader: TileReader, pairs: Pairs, settings
         roundoff=torch.tensor(roundoff, dtype=torch.float64, device=device),
         schedule=plan.schedule,
         extremes=settings.layer_distances,
+        workers=workers,
     )
 
 

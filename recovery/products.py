@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recovery.schedule import spans
+from recovery.schedule import product_ends, spans
 
 CANCELLED = 2.0**-20
 """Of the terms of a sum of squares: below it more than a third of float64's digits are gone."""
@@ -42,9 +42,10 @@ def sums_of_pairs(parts: Sequence[Tensor], base: int, left: Tensor, right: Tenso
 
 
 def _products(parts: Sequence[Tensor], base: int) -> Tensor:
-    """(lines, 1 + members, 1 + members): of the one that stands for all, then of what each member has beyond it."""
+    """(lines, ends, ends): of the one that stands for all, then of what each member has beyond it, then zeros."""
     members, lines, _ = parts[0].shape
-    products = parts[0].new_zeros((lines, 1 + members, 1 + members), dtype=torch.float64)
+    ends = product_ends(members)
+    products = parts[0].new_zeros((lines, ends, ends), dtype=torch.float64)
     for part in parts:
         beyond = _beyond(part, base).transpose(0, 1)
         products.baddbmm_(beyond, beyond.mT)
@@ -52,19 +53,21 @@ def _products(parts: Sequence[Tensor], base: int) -> Tensor:
 
 
 def _beyond(part: Tensor, base: int) -> Tensor:
-    """Float64 (1 + members, lines, length)."""
+    """Float64 (ends, lines, length)."""
     members, lines, length = part.shape
-    beyond = torch.empty((1 + members, lines, length), dtype=torch.float64, device=part.device)
-    beyond[1:] = part.to(torch.float64)  # keeps the order in memory: turning columns into lines is slow on the way
-    beyond[0] = beyond[1 + base]
-    beyond[1:].sub_(beyond[0])
+    beyond = torch.empty((product_ends(members), lines, length), dtype=torch.float64, device=part.device)
+    of_members = beyond[1 : 1 + members]
+    of_members.copy_(part.to(torch.float64))  # keeps the order in memory: turning columns into lines is slow on the way
+    beyond[0] = of_members[base]
+    of_members.sub_(beyond[0])
+    beyond[1 + members :] = 0
     return beyond
 
 
 def _from_products(products: Tensor, left: Tensor, right: Tensor) -> tuple[Sums, Tensor]:
     """The sums, and whether all their digits hold, bool (pairs,)."""
     lines, ends, _ = products.shape
-    own = products.diagonal(dim1=1, dim2=2)  # (lines, 1 + members)
+    own = products.diagonal(dim1=1, dim2=2)  # (lines, ends)
     between = products.view(lines, -1)[:, (left + 1) * ends + right + 1]
     of_left, both = own[:, left + 1], own[:, right + 1]
     both += of_left

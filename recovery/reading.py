@@ -6,36 +6,20 @@ read of a few rows brings stays in the cache while its range is taken and its nu
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-import torch
 
 from recovery.counted import CodeCounts, joined_moments
+from recovery.halves import NUMBERS, Travellers, Travelling, narrowed
 from recovery.moments import LayerMoments
-from recovery.schedule import FEWEST_FOR_PRODUCTS, spans
+from recovery.schedule import spans
 from storage.types import TensorSource, WeightArray
 
 FEWEST_COUNTED = 2**16
 """Weights of a layer from which counting its numbers pays: there are as many different ones."""
-
-
-@contextmanager
-def threads_beside_reader(members: int) -> Iterator[None]:
-    """Leaves the reading thread a core while the block runs, where passes over memory are the work.
-
-    Few members have short operations, in which torch's threads wait for one another, the more so for one that has lost
-    its core to the reader. The products of many are worth all threads.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(threads if members >= FEWEST_FOR_PRODUCTS else max(1, threads - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +27,7 @@ class TileRead:
     """Rows `start:stop` of a layer of all members that are wanted next.
 
     `whole` says that these are all rows, and that what they say of single members may be concluded on the way; `early`
-    that memory has room for them beside the tile before.
+    that memory has room for them beside the tile before; `travelling` in which format they go to the device.
     """
 
     name: str
@@ -52,6 +36,7 @@ class TileRead:
     stop: int
     whole: bool
     early: bool
+    travelling: Travelling = "F32"
 
     @property
     def weights(self) -> int:
@@ -63,7 +48,8 @@ class TileRead:
 class ReadTile:
     """A tile, and what was seen of it on the way."""
 
-    weights: WeightArray  # (members, rows, cols)
+    weights: Travellers  # (members, rows, cols)
+    travelling: Travelling
     col_low: WeightArray  # (members, cols)
     col_high: WeightArray  # (members, cols)
     moments: LayerMoments | None  # where all numbers of a whole layer could be counted
@@ -72,7 +58,7 @@ class ReadTile:
 @dataclass(frozen=True, slots=True)
 class _Buffer:
     name: str
-    array: WeightArray  # (members, rows, cols)
+    array: Travellers  # (members, rows, cols)
 
     @classmethod
     def of(cls, free: list["_Buffer"], read: TileRead, members: int) -> "_Buffer":
@@ -82,10 +68,12 @@ class _Buffer:
         """
         shape = (members, read.stop - read.start, read.cols)
         kept = free.pop() if free else None
-        if kept is not None and (kept.array.shape == shape or (kept.name == read.name and read.start > 0)):
+        numbers = NUMBERS[read.travelling]
+        alike = kept is not None and kept.array.dtype == numbers
+        if kept is not None and alike and (kept.array.shape == shape or (kept.name == read.name and read.start > 0)):
             return cls(read.name, kept.array)
         del kept
-        return cls(read.name, np.empty(shape, dtype=np.float32))
+        return cls(read.name, np.empty(shape, dtype=numbers))
 
 
 @dataclass(slots=True)
@@ -135,7 +123,7 @@ class TileReader:
 
 
 def _read(
-    sources: Sequence[TensorSource], read: TileRead, out: WeightArray, read_weights: int, *, counts: bool
+    sources: Sequence[TensorSource], read: TileRead, out: Travellers, read_weights: int, *, counts: bool
 ) -> ReadTile:
     low, high = (np.empty((len(sources), read.cols), dtype=np.float32) for _ in range(2))
     seen = []
@@ -143,10 +131,10 @@ def _read(
         codes = CodeCounts.empty() if counts and read.whole and read.weights >= FEWEST_COUNTED else CodeCounts(None)
         low[member], high[member] = np.inf, -np.inf
         for begin, end in spans(read.stop - read.start, max(1, read_weights // read.cols)):
-            piece = out[member, begin:end]
-            piece[:] = source.read(read.name, read.start + begin, read.start + end)
+            piece = source.read(read.name, read.start + begin, read.start + end)
+            out[member, begin:end] = narrowed(piece, read.travelling)
             np.minimum(low[member], piece.min(0), out=low[member])
             np.maximum(high[member], piece.max(0), out=high[member])
             codes.add(piece)
         seen.append(codes.moments)
-    return ReadTile(out, low, high, joined_moments(seen))
+    return ReadTile(out, read.travelling, low, high, joined_moments(seen))

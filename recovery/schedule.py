@@ -16,32 +16,36 @@ PRODUCTS_SHARE = 16
 """Such products are made where they take at most one part in so many of the memory."""
 PRODUCT_NUMBERS = 2**18
 """Numbers of lines of all members that are multiplied at once, and of the products: both stay in the cache."""
+PRODUCT_ENDS = 4
+"""Members that are multiplied are made up to a multiple of so many: rows of odd length halve the rate of products."""
 PRODUCT_COLS = 32
 """Columns turned into lines at once: two cache lines of every row."""
+BLOCKS_SHARE = 4
+"""Blocks that are worked on side by side take at most one part in so many of the memory."""
 BLOCK_WEIGHTS = 2**18
 """Weights of all members in a block: what pairs share stays in the processor's cache while they are compared."""
 PAIR_WEIGHTS = 2**16
 """Weights of one pair, or of several small ones, compared at once."""
-LINES_SHARE = 8
-"""Sampled columns are kept where they take at most one part in so many of the memory."""
+LINE_ASPECT = 4
+"""Weights that are taken of a sampled line, over the number of lines asked for."""
 DENSE = 3
 """Pairs of members are compared all at once where at least one in so many is wanted: one alone costs so much more."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerShape:
-    """What decides a layer's memory: `members` x `rows` x `cols` weights, `pairs` wanted, spectra of `order` values."""
+    """What decides a layer's memory: `members` x `rows` x `cols` weights, `pairs` wanted, spectra of `lines`."""
 
     members: int
     pairs: int
     rows: int
     cols: int
-    order: int
+    lines: int  # asked for; a layer has `order` of them at most
 
     @property
-    def along_rows(self) -> bool:
-        """Whether spectra are taken from rows or from columns."""
-        return self.rows <= self.cols
+    def order(self) -> int:
+        """Lines that spectra are taken from."""
+        return min(self.rows, self.cols, self.lines)
 
     @property
     def all_pairs(self) -> int:
@@ -50,16 +54,23 @@ class LayerShape:
 
     @property
     def line_bytes(self) -> int:
-        """The sampled lines of all members."""
-        return self.members * self.order * max(self.rows, self.cols) * WEIGHT_BYTES
+        """What is sampled of all members."""
+        return self.members * self.sampled * WEIGHT_BYTES
 
-    def pair_bytes(self, *, keeps_lines: bool) -> int:
-        """Kept per pair until its layer is complete: two float64 sums per row and column, and the Gram matrix."""
-        return 16 * (self.rows + self.cols) + (0 if keeps_lines else 8 * self.order**2)
+    @property
+    def sampled(self) -> int:
+        """Weights of one member that its spectra are taken from."""
+        return self.order * taken_of_line(max(self.rows, self.cols), self.lines)
 
-    def kept_bytes(self, *, keeps_lines: bool) -> int:
+    @property
+    def pair_bytes(self) -> int:
+        """Kept per pair until its layer is complete: two float64 sums per row and column."""
+        return 16 * (self.rows + self.cols)
+
+    @property
+    def kept_bytes(self) -> int:
         """Kept per layer: squares and ranges of every member's rows and columns, and the lines for the spectrum."""
-        return self.members * 8 * (self.rows + 2 * self.cols) + (self.line_bytes if keeps_lines else 0)
+        return self.members * 8 * (self.rows + 2 * self.cols) + self.line_bytes
 
     @property
     def row_bytes(self) -> int:
@@ -82,7 +93,7 @@ class ProductSteps:
     @classmethod
     def of(cls, shape: LayerShape) -> "ProductSteps":
         """The most that keeps lines and products in the cache."""
-        ends = shape.members + 1
+        ends = product_ends(shape.members)
         cols = max(1, min(shape.cols, PRODUCT_COLS, PRODUCT_NUMBERS // ends**2))
         rows = max(1, min(shape.rows, PRODUCT_NUMBERS // (ends * max(shape.cols, ends))))
         col_rows = max(1, min(shape.rows, PRODUCT_NUMBERS // (ends * cols)))
@@ -90,7 +101,7 @@ class ProductSteps:
 
     def bytes(self, shape: LayerShape) -> int:
         """Lines of all members in float64 twice, their products, and seven numbers of every pair."""
-        ends = shape.members + 1
+        ends = product_ends(shape.members)
         weights = max(self.rows * shape.cols, self.cols * self.col_rows)
         compared = self.pairs * weights * PAIR_WORK_BYTES
         return 16 * ends * weights + 8 * max(self.rows, self.cols) * (ends**2 + 7 * shape.pairs) + compared
@@ -98,14 +109,11 @@ class ProductSteps:
 
 @dataclass(frozen=True, slots=True)
 class LayerSchedule:
-    """Rows per tile and per block of a tile, pairs per pass over the tiles, and pairs compared at once.
+    """Rows per tile and per block of a tile, blocks worked on at once, pairs per pass over the tiles and at once.
 
     `judged_pairs` are judged at once when the layer is complete, `spectrum_pairs` of these have their spectra at once.
-    Sampled lines are kept where `keeps_lines`, so that a pair's Gram matrix is one product when the layer is complete;
-    it is added up, `gram_rows` after `gram_rows`, where the columns of a long layer take more than their share of
-    memory. `dense` says
-    whether a pass compares all pairs of members as wholes and picks those wanted, `products` how their sums by row and
-    column come from products of all members, if they do.
+    `dense` says whether a pass compares all pairs of members as wholes and picks those wanted, `products` how their
+    sums by row and column come from products of all members, if they do.
 
     A layer of one tile is read once whatever the passes; a layer of several is read once for its range and once for
     every pass, since no pair's spread can be known before the last row has been seen. Of such a layer two tiles are
@@ -114,26 +122,26 @@ class LayerSchedule:
 
     tile_rows: int
     block_rows: int
+    blocks: int
     pass_pairs: int
     batch_pairs: int
     judged_pairs: int
     spectrum_pairs: int
-    gram_rows: int
-    keeps_lines: bool
     dense: bool
     products: ProductSteps | None
 
 
-def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
+def plan_layer(shape: LayerShape, memory_bytes: int, *, threads: int = 1) -> LayerSchedule:
     """The schedule of the fewest reads whose layer, sums and work together stay within `memory_bytes`.
 
+    So many `threads` take blocks side by side, as far as these take no more than their share of the memory.
     One row of every member, one pair's sums, what is kept of the layer, and the work on one block must fit: below that
     the smallest steps are taken and the bound is exceeded.
     """
-    keeps_lines = shape.along_rows or shape.line_bytes * LINES_SHARE <= memory_bytes
     products = _pays_products(shape, memory_bytes)
-    free = memory_bytes - work_bytes(shape, products=products) - shape.kept_bytes(keeps_lines=keeps_lines)
-    whole, pair_bytes = shape.rows * shape.row_bytes, shape.pair_bytes(keeps_lines=keeps_lines)
+    blocks = max(1, min(threads, memory_bytes // BLOCKS_SHARE // block_bytes(shape)))
+    free = memory_bytes - work_bytes(shape, products=products, blocks=blocks) - shape.kept_bytes
+    whole, pair_bytes = shape.rows * shape.row_bytes, shape.pair_bytes
     fits = whole + pair_bytes <= free
     passes = max(1, min(shape.pairs, (free - whole if fits else free // 2) // pair_bytes))
     tiles = 1 if fits else 2
@@ -142,12 +150,11 @@ def plan_layer(shape: LayerShape, memory_bytes: int) -> LayerSchedule:
     return LayerSchedule(
         tile_rows=tile_rows,
         block_rows=min(block_rows_of(shape), tile_rows),
+        blocks=blocks,
         pass_pairs=passes,
         batch_pairs=_at_once(shape, block_rows_of(shape) * shape.cols),
         judged_pairs=_at_once(shape, shape.rows + shape.cols),
-        spectrum_pairs=_at_once(shape, shape.order * max(shape.rows, shape.cols)),
-        gram_rows=gram_rows_of(shape),
-        keeps_lines=keeps_lines,
+        spectrum_pairs=_at_once(shape, shape.sampled),
         dense=dense,
         products=ProductSteps.of(shape) if products and dense else None,
     )
@@ -162,16 +169,25 @@ def sweeps(shape: LayerShape, plan: LayerSchedule) -> Iterator[tuple[int, int]]:
 
 def held_bytes(shape: LayerShape, plan: LayerSchedule) -> int:
     """The most that is held at once where a layer passes by this plan."""
-    sums = plan.pass_pairs * shape.pair_bytes(keeps_lines=plan.keeps_lines)
-    kept = shape.kept_bytes(keeps_lines=plan.keeps_lines)
+    sums = plan.pass_pairs * shape.pair_bytes
     tiles = 1 if plan.tile_rows >= shape.rows else 2
-    work = work_bytes(shape, products=plan.products is not None)
-    return tiles * plan.tile_rows * shape.row_bytes + sums + kept + work
+    work = work_bytes(shape, products=plan.products is not None, blocks=plan.blocks)
+    return tiles * plan.tile_rows * shape.row_bytes + sums + shape.kept_bytes + work
 
 
 def _pays_products(shape: LayerShape, memory_bytes: int) -> bool:
     wanted = shape.members >= FEWEST_FOR_PRODUCTS and shape.pairs * DENSE >= shape.all_pairs
     return wanted and ProductSteps.of(shape).bytes(shape) * PRODUCTS_SHARE <= memory_bytes
+
+
+def product_ends(members: int) -> int:
+    """Lines that are multiplied for so many members and the one that stands for all, with those that fill up."""
+    return -(-(1 + members) // PRODUCT_ENDS) * PRODUCT_ENDS
+
+
+def taken_of_line(length: int, lines: int) -> int:
+    """Weights that are taken of a line of this length where so many lines are asked for."""
+    return min(length, LINE_ASPECT * lines)
 
 
 def block_rows_of(shape: LayerShape) -> int:
@@ -180,31 +196,27 @@ def block_rows_of(shape: LayerShape) -> int:
     return max(1, min(shape.rows, weights // shape.cols))
 
 
-def gram_rows_of(shape: LayerShape) -> int:
-    """Rows whose sampled columns are gathered from all members at once."""
-    return max(1, min(shape.rows, PRODUCT_NUMBERS // (shape.members * shape.order)))
-
-
 def _at_once(shape: LayerShape, numbers: int) -> int:
     """Pairs of so many numbers each."""
     return max(1, min(shape.pairs, PAIR_WEIGHTS // numbers))
 
 
-def work_bytes(shape: LayerShape, *, products: bool) -> int:
-    """What the steps take: a block of all members, pairs under comparison, and pairs when they are judged.
+def block_bytes(shape: LayerShape) -> int:
+    """What the work on one block takes: of all members, and of pairs under comparison."""
+    block = block_rows_of(shape) * shape.cols
+    return shape.members * block * MEMBER_WORK_BYTES + _at_once(shape, block) * block * PAIR_WORK_BYTES
+
+
+def work_bytes(shape: LayerShape, *, products: bool, blocks: int = 1) -> int:
+    """What the steps take: blocks under comparison, products of members, and pairs when they are judged.
 
     These follow one another, but are added up: what one leaves behind is too scattered for the allocator to give back.
     """
-    block = block_rows_of(shape) * shape.cols
-    compared = _at_once(shape, block) * block * PAIR_WORK_BYTES + (
-        ProductSteps.of(shape).bytes(shape) if products else 0
-    )
+    multiplied = ProductSteps.of(shape).bytes(shape) if products else 0
     line = shape.rows + shape.cols
     judged = _at_once(shape, line) * line * JUDGED_WORK_BYTES
-    lines = shape.order * max(shape.rows, shape.cols)
-    spectra = _at_once(shape, lines) * (24 * lines + 40 * shape.order**2)
-    gathered = shape.members * shape.order * gram_rows_of(shape) * WEIGHT_BYTES
-    return shape.members * block * MEMBER_WORK_BYTES + compared + judged + spectra + gathered
+    spectra = _at_once(shape, shape.sampled) * (24 * shape.sampled + 40 * shape.order**2)
+    return blocks * block_bytes(shape) + multiplied + judged + spectra
 
 
 def spans(total: int, step: int) -> Iterator[tuple[int, int]]:

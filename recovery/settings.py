@@ -17,8 +17,9 @@ class EvidenceSettings:
 
     In configurations `[exact] memory_bytes`, as `device` is `[exact] device`.
     """
-    spectrum_rows: int = 256
-    """Rows (or columns, where these are fewer) of a layer that its spectrum is taken from."""
+    spectrum_rows: int = 144
+    """Rows (or columns, where these are fewer) of a layer that its spectrum is taken from, and of each four times as
+    many weights. Of 144 rows ranks up to 128 show at once, which few adapters exceed."""
     read_weights: int = 2**18
     """Weights that one read of a source asks for, rounded to whole rows: what it passes on the way stays in the cache,
     and in memory that the process has touched before. A Hub is asked for more at once."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from recovery.distances import difference
-from recovery.schedule import spans
+from recovery.schedule import spans, taken_of_line
 
 ROUNDING = 2 * math.log(2) / 9
 """Variance of a rounding error, over unit roundoff squared times the weight squared.
@@ -26,10 +26,10 @@ ROUNDING = 2 * math.log(2) / 9
 The error is uniform within a unit in the last place, 2 roundoff 2**e for weights from 2**e to 2**(e+1). Its variance is
 roundoff**2 4**e / 3. With magnitudes spread evenly over octaves, 4**e is the weight squared times 2 log(2) / 3.
 """
-GRAM_BLOCK = 64
+GRAM_BLOCK = 48
 """Lines multiplied at once: only the lower triangle of blocks is computed, and small products are slow."""
-GRAM_LENGTH = 384
-"""Weights of a line multiplied at once: 256 lines of differences, in float64, stay in the cache meanwhile."""
+GRAM_LENGTH = 288
+"""Weights of a line multiplied at once: 144 lines of differences, in float64, stay in the cache meanwhile."""
 EDGE_DEVIATIONS = 5.0
 """Standard deviations of the largest squared singular value of noise (Johnstone 2001) that are left above its edge."""
 SMALLEST_VARIANCE = 2.0**-252  # the square of float32's smallest normal number: where whole layers are zero
@@ -37,14 +37,21 @@ SMALLEST_VARIANCE = 2.0**-252  # the square of float32's smallest normal number:
 
 @dataclass(frozen=True, slots=True)
 class SpectrumSample:
-    """Which lines (rows, or columns where these are fewer) of a layer its spectrum is taken from.
+    """Which lines (rows, or columns where these are fewer) of a layer its spectrum is taken from, and what of each.
 
-    Evenly spaced lines carry the spectrum up to scale; the log-determinant is scaled up by `side / order`.
+    Evenly spaced lines carry the spectrum up to scale; the log-determinant is scaled up by `side / order`. So do evenly
+    spaced weights of a line, as long as they are several times as many as the lines: their inner products are sums
+    over fewer independent terms, which adds to the log-determinant of every pair about the same.
     """
 
     rows: int
     cols: int
-    order: int  # lines taken, at most the smaller side
+    asked: int  # lines, of which a layer may have fewer
+
+    @property
+    def order(self) -> int:
+        """Lines taken."""
+        return min(self.side, self.asked)
 
     @property
     def along_rows(self) -> bool:
@@ -58,13 +65,23 @@ class SpectrumSample:
 
     @property
     def length(self) -> int:
-        """The longer side: weights in a line."""
+        """The longer side: weights in a whole line."""
         return max(self.rows, self.cols)
 
     @property
     def lines(self) -> Tensor:
         """(order,) int64, increasing."""
         return torch.arange(self.order) * self.side // self.order
+
+    @property
+    def taken(self) -> int:
+        """Weights taken of each line."""
+        return taken_of_line(self.length, self.asked)
+
+    @property
+    def places(self) -> Tensor:
+        """(taken,) int64, increasing: where they lie in the line."""
+        return torch.arange(self.taken) * self.length // self.taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +103,7 @@ class RoundingProfile:
 
     mean: Tensor  # (members,)
     line: Tensor  # (members, order) summed along each sampled line
-    across: Tensor  # (members, length) summed across the sampled lines
+    across: Tensor  # (members, taken) summed across the sampled lines
 
     def noise(self, left: Tensor, right: Tensor) -> Noise:
         """Of the difference between members `left` and `right`.
@@ -109,7 +126,7 @@ class RoundingProfile:
         return Noise(variance, both, ends.amin(0))
 
     def _edge(self, line: Tensor, across: Tensor) -> Tensor:
-        """(pairs,) from sums along lines (pairs, order) and across them (pairs, length)."""
+        """(pairs,) from sums along lines (pairs, order) and across them (pairs, taken)."""
         lines, length = line.shape[1] ** 0.5, across.shape[1] ** 0.5
         deviation = (1 / lines + 1 / length) ** (1 / 3) / (lines + length)
         edge = ROUNDING * (line.amax(1).sqrt() + across.amax(1).sqrt()) ** 2
@@ -117,19 +134,17 @@ class RoundingProfile:
         return margin
 
 
-def rounding_profile(
-    row_squared: Tensor, col_squared: Tensor, roundoff: Tensor, *, sample: SpectrumSample
-) -> RoundingProfile:
-    """Of members with these sums of squares per row (members, rows) and column (members, cols).
+def rounding_profile(lines: Tensor, mean_square: Tensor, roundoff: Tensor) -> RoundingProfile:
+    """Of members with these sampled `lines` (members, order, taken) and mean squares of a whole layer, (members,).
 
-    `roundoff` (members,) is the unit roundoff of the stored format; what runs across the sampled lines is taken as
-    their share of what runs across all.
+    `roundoff` (members,) is the unit roundoff of the stored format.
     """
-    along, across = (row_squared, col_squared) if sample.along_rows else (col_squared, row_squared)
-    square = (roundoff**2).unsqueeze(1)
-    mean = (square * row_squared).sum(1) / (sample.rows * sample.cols)
-    lines = sample.lines.to(along.device)
-    return RoundingProfile(mean, square * along[:, lines], square * across * (sample.order / sample.side))
+    along, across = (lines.new_empty((len(lines), side), dtype=torch.float64) for side in lines.shape[1:])
+    for member, one in enumerate(lines):
+        squares = one.to(torch.float64).square_()
+        along[member], across[member] = squares.sum(1), squares.sum(0)
+    square = roundoff**2
+    return RoundingProfile(square * mean_square, square.unsqueeze(1) * along, square.unsqueeze(1) * across)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +186,7 @@ def judge_spectra(grams: Tensor, noise: Noise, *, sample: SpectrumSample) -> Spe
 def gram(members: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Inner products (pairs, order, order) float64 of the lines of differences between `left` and `right` (pairs,).
 
-    `members` (members, order, length) are the lines of each.
+    `members` (members, order, taken) are what is sampled of each.
     """
     order = members.shape[1]
     products = torch.zeros((len(left), order, order), dtype=torch.float64, device=members.device)
@@ -203,9 +218,9 @@ def fills_sample(grams: Tensor, norm: Tensor, edge_squared: Tensor) -> Tensor:
 
 def _cost_of_filled(grams: Tensor, variance: Tensor, *, sample: SpectrumSample) -> Tensor:
     """`step_cost` from the determinant: a product of squares of the diagonal of a triangular factor. Overwrites."""
-    grams.diagonal(dim1=1, dim2=2).add_(sample.length * variance.unsqueeze(1))
+    grams.diagonal(dim1=1, dim2=2).add_(sample.taken * variance.unsqueeze(1))
     factor = torch.linalg.cholesky(grams)
-    log_determinant = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1) - sample.order * math.log(sample.length)
+    log_determinant = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1) - sample.order * math.log(sample.taken)
     return _scaled_up(log_determinant, sample)
 
 
@@ -245,7 +260,7 @@ def step_cost(squared: Tensor, variance: Tensor, *, sample: SpectrumSample) -> T
 
     `variance` (pairs,) is that of an entry's rounding.
     """
-    spread = squared / sample.length + variance.unsqueeze(1)
+    spread = squared / sample.taken + variance.unsqueeze(1)
     return _scaled_up(spread.log().sum(1), sample)
 
 

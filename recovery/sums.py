@@ -13,12 +13,29 @@ from recovery.spectrum import SpectrumSample
 
 
 @dataclass(frozen=True, slots=True)
+class MemberBlock:
+    """What a block of rows says of each member, float64."""
+
+    start: int  # of the rows in the layer
+    row_squared: Tensor  # (members, rows)
+    col_squared: Tensor  # (members, cols)
+    moments: LayerMoments | None  # where they are asked for
+
+    @classmethod
+    def of(cls, block: WeightBlock, scale: Scale, *, measured: bool) -> "MemberBlock":
+        """The sums of a block, and its moments where it is to be `measured`."""
+        squared = block.wide.square()
+        moments = measure(block.wide, squared, block.scaled, scale.low, scale.high) if measured else None
+        return cls(block.start, squared.sum(2), squared.sum(1), moments)
+
+
+@dataclass(frozen=True, slots=True)
 class MemberSums:
     """What is known of each member of a layer once all tiles have been added; float64 but the lines."""
 
     row_squared: Tensor  # (members, rows)
     col_squared: Tensor  # (members, cols)
-    lines: Tensor  # (members, order, length) float32: those sampled for the spectrum; none where Gram matrices add up
+    lines: Tensor  # (members, order, taken) float32: what is sampled for the spectrum
     seen: list[LayerMoments]  # of all tiles so far, merged; empty before the first
     known: LayerMoments | None  # of the layer, where its tiles need not be measured
 
@@ -29,38 +46,35 @@ class MemberSums:
         sample: SpectrumSample,
         device: str,
         *,
-        keeps_lines: bool,
         known: LayerMoments | None = None,
     ) -> "MemberSums":
         """Sums of no tile."""
-        lines = sample.order if keeps_lines else 0
         return cls(
             torch.zeros((members, sample.rows), dtype=torch.float64, device=device),
             torch.zeros((members, sample.cols), dtype=torch.float64, device=device),
-            torch.empty((members, lines, sample.length), device=device),
+            torch.empty((members, sample.order, sample.taken), device=device),
             [],
             known,
         )
 
     def keep_lines(self, start: int, tile: Tensor, sample: SpectrumSample) -> None:
         """Keeps what the sample wants of a tile (members, rows, cols) whose first row is `start`."""
-        lines = sample.lines
-        if sample.along_rows:
-            inside = (lines >= start) & (lines < start + tile.shape[1])
-            self.lines[:, inside] = tile[:, lines[inside] - start]
-        elif self.lines.shape[1]:
-            lines = lines.to(tile.device)
-            for kept, member in zip(self.lines, tile, strict=True):  # a matrix is turned faster than a stack of them
-                kept[:, start : start + len(member)] = member.index_select(1, lines).T
+        rows, cols = (sample.lines, sample.places) if sample.along_rows else (sample.places, sample.lines)
+        inside = (rows >= start) & (rows < start + tile.shape[1])
+        rows, cols, inside = (places.to(tile.device) for places in (rows[inside] - start, cols, inside))
+        for kept, member in zip(self.lines, tile, strict=True):  # a matrix is turned faster than a stack of them
+            found = member.index_select(0, rows).index_select(1, cols)
+            if sample.along_rows:
+                kept[inside] = found
+            else:
+                kept[:, inside] = found.T
 
-    def add(self, block: WeightBlock, *, scale: Scale) -> None:
+    def add(self, block: MemberBlock) -> None:
         """Adds a block of rows that has not been added yet."""
-        squared = block.wide.square()
-        self.row_squared[:, block.start : block.start + squared.shape[1]] = squared.sum(2)
-        self.col_squared.add_(squared.sum(1))
-        if self.known is None:
-            moments = measure(block.wide, squared, block.scaled, scale.low, scale.high)
-            self.seen[:] = [merge(self.seen[0], moments) if self.seen else moments]
+        self.row_squared[:, block.start : block.start + block.row_squared.shape[1]] = block.row_squared
+        self.col_squared.add_(block.col_squared)
+        if block.moments is not None:
+            self.seen[:] = [merge(self.seen[0], block.moments) if self.seen else block.moments]
 
     @property
     def moments(self) -> LayerMoments:
@@ -81,15 +95,12 @@ class PairSums:
     row_squared: Tensor  # (pairs, rows)
     col_dot: Tensor  # (pairs, cols)
     col_squared: Tensor  # (pairs, cols)
-    gram: Tensor  # (pairs, order, order) of sampled columns; no pairs where the members' lines are kept
 
     @classmethod
-    def empty(cls, pairs: int, sample: SpectrumSample, device: str, *, keeps_lines: bool) -> "PairSums":
+    def empty(cls, pairs: int, sample: SpectrumSample, device: str) -> "PairSums":
         """Sums of no tile."""
         sides = ((), (), (), (), (), (sample.rows,), (sample.rows,), (sample.cols,), (sample.cols,))
-        grams = (0 if keeps_lines else pairs, sample.order, sample.order)
-        shapes = [*((pairs, *side) for side in sides), grams]
-        return cls(*(torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes))
+        return cls(*(torch.zeros((pairs, *side), dtype=torch.float64, device=device) for side in sides))
 
     def add_extent(self, seen: Extent) -> None:
         """Adds what a block says of all pairs of the pass."""

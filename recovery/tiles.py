@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from recovery.distances import Scale
+from recovery.halves import widened
 from recovery.moments import LayerMoments
 from recovery.reading import ReadTile, TileReader
 from recovery.schedule import spans
@@ -36,7 +37,7 @@ class LayerTiles:
             yield 0, self.resident
             return
         for start, tile in self._read():
-            yield start, torch.from_numpy(tile.weights).to(self.device)
+            yield start, widened(tile.weights, tile.travelling, self.device)
 
     def _read(self) -> Iterator[tuple[int, ReadTile]]:
         for _ in spans(self.sample.rows, self.tile_rows):
@@ -51,7 +52,7 @@ class LayerTiles:
             col_low = torch.minimum(col_low, torch.from_numpy(tile.col_low))
             col_high = torch.maximum(col_high, torch.from_numpy(tile.col_high))
             if self.tile_rows >= self.sample.rows:
-                self.resident, self.moments = torch.from_numpy(tile.weights).to(self.device), tile.moments
+                self.resident, self.moments = widened(tile.weights, tile.travelling, self.device), tile.moments
         low, high = col_low.amin(1).to(torch.float64), col_high.amax(1).to(torch.float64)
         finite = torch.isfinite(low) & torch.isfinite(high)
         if not finite.all():

@@ -16,10 +16,12 @@ from crawler.crawl import ReadModel, read_model, read_models
 from crawler.hub import HubClient
 from crawler.local_hub import LocalHub
 from crawler.settings import CrawlSettings
+from crawler.torch_contents import pickles_of_folder
 from storage.errors import HubRefused, HubUnavailable, ModelUnreadable
 from storage.types import Skip
 from tests.support.gguf_files import llama_tensors, write_gguf
 from tests.support.headers import framed
+from tests.support.quantized import gptq, quantized
 from tests.support.repositories import random_tensors, tell_hub, write_model, write_shards
 
 SETTINGS = CrawlSettings()
@@ -114,6 +116,21 @@ async def test_headers_that_are_long_together_are_refused(root, serve, hasty, mo
     write_shards(root, "acme/sharded", [dict(items[:5]), dict(items[5:])])
     monkeypatch.setattr(crawler.checkpoint, "MAX_HEADERS_BYTES", 800)  # more than each of the two, less than both
     assert (await crawl(serve(), hasty))["acme/sharded"].reason == "too_large"
+
+
+async def test_rows_that_lie_across_their_codes_are_sampled_of_a_folder_and_of_small_models(
+    root, serve, hasty, monkeypatch
+):
+    stored, _ = quantized(llama_tensors(width=192), gptq)
+    write_model(root, "acme/gptq", stored)
+    hub = serve()
+    assert isinstance((await crawl(hub, hasty))["acme/gptq"], ReadModel)
+    monkeypatch.setattr(crawler.crawl, "MAX_SAMPLED_BYTES", 2**16)
+    skip = (await crawl(hub, hasty))["acme/gptq"]
+    assert (skip.reason, skip.retry) == ("scattered_rows", False)
+    assert "download it" in skip.detail
+    with pickles_of_folder(root, pytest.fail):
+        assert isinstance((await crawl(hub, hasty))["acme/gptq"], ReadModel)
 
 
 async def test_adapters_are_read_and_kept_apart(root, serve, hasty):

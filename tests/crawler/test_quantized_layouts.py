@@ -132,6 +132,7 @@ def test_parts_that_do_not_belong_together_are_refused(tensors):
     ("name", "dtype", "layout"),
     [
         ("a.qweight", "I32", "GPTQ or AWQ"),
+        ("a.q_weight", "I32", "EXL2"),
         ("a.weight_packed", "I32", "packed codes"),
         ("a.weight.quant_state.bitsandbytes__nf4", "U8", "bitsandbytes"),
         ("a.W_q", "U8", "HQQ"),
@@ -143,6 +144,56 @@ def test_a_known_layout_that_is_not_read_is_refused_by_name(name, dtype, layout)
     with pytest.raises(ModelUnreadable, match=layout) as caught:
         describe(specs(("embed.weight", "F16", (512, 64)), (name, dtype, (64, 8))))
     assert caught.value.reason == "unsupported_quantization"
+
+
+def across(codes, zero, scales, *more):
+    """A model with one matrix of GPTQ or AWQ, and parts of these shapes."""
+    parts = [("0.qweight", "I32", codes), ("0.qzeros", "I32", zero), ("0.scales", "F16", scales)]
+    return specs(("embed.weight", "F16", (512, 64)), *parts, *more)
+
+
+@pytest.mark.parametrize(
+    ("codes", "zero", "shape", "dtype"),
+    [
+        ((16, 48), (4, 6), (48, 128), "INT4"),
+        ((32, 48), (4, 12), (48, 128), "INT8"),
+        ((128, 6), (4, 6), (48, 128), "INT4"),  # AWQ
+    ],
+)
+def test_shapes_tell_gptq_from_awq_and_how_many_bits(codes, zero, shape, dtype):
+    found = next(t for t in describe(across(codes, zero, (4, 48))).tensors if t.spec.coding)
+    assert (found.rows, found.cols, found.spec.dtype) == (*shape, dtype)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        across((12, 48), (4, 4), (4, 48)),  # as of 3 bits, which share words
+        across((8, 48), (4, 3), (4, 48)),  # of 2 bits
+        across((16, 24), (4, 6), (4, 48)),
+        across((16, 48), (5, 6), (4, 48)),
+        across((16, 48), (0, 6), (0, 48)),
+        across((0, 48), (4, 6), (4, 48)),
+        across((16, 48), (4, 6), (4, 48), ("0.g_idx", "I32", (127,))),
+        across((16, 48), (4, 6), (4, 48), ("0.g_idx", "I64", (128,))),
+        across((16, 48), (4, 6), (4, 0)),
+        specs(("0.qweight", "I32", (16, 48)), ("0.qzeros", "I32", (4, 6)), ("0.scales", "I32", (4, 48))),
+        specs(("0.qweight", "I32", (16, 48)), ("0.scales", "F16", (4, 48))),
+    ],
+)
+def test_parts_of_gptq_and_awq_that_do_not_fit_are_refused(model):
+    with pytest.raises(ModelUnreadable) as caught:
+        describe(model)
+    assert caught.value.reason == "unsupported_quantization"
+
+
+def test_a_column_of_no_group_is_refused_when_it_is_read(root, open_source):
+    parts, _ = LAYOUTS["gptq"][0](torch.randn(64, 64, generator=torch.Generator().manual_seed(0)))
+    parts[".g_idx"][5] = 2
+    write_model(root, "acme/odd", {"a" + ending: part.contiguous() for ending, part in parts.items()})
+    source = open_source("acme/odd")
+    with pytest.raises(ModelUnreadable, match="no group"):
+        source.read(next(iter(source.tensors)), 0, 8)
 
 
 def packed(*shapes, embedding=(512, 64), more=()):

@@ -1,6 +1,7 @@
 """The same models in other formats, served as a Hub and read over HTTP: one family, told from a stranger."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import gguf
@@ -13,9 +14,11 @@ from modelkin.pipeline import refresh
 from modelkin.progress import Silent
 from tests.support.gguf_files import llama_tensors, write_gguf
 from tests.support.quantized import (
+    awq,
     fp8_block,
     fp8_channel,
     fp8_tensor,
+    gptq,
     int8_channel,
     nvfp4_modelopt,
     quantized,
@@ -25,10 +28,11 @@ from tests.support.trained_hub import query
 
 Q8, F16 = gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.F16
 FP4 = {"fp4/tuned-nvfp4": nvfp4_modelopt}
+PACKED = {"packed/tuned-gptq": gptq, "packed/tuned-awq": partial(awq, group=32)}
 FP8 = {"fp8/tuned-tensor": fp8_tensor, "fp8/tuned-row": fp8_channel, "fp8/tuned-block": fp8_block}
 SAME = ("lab/shards", "lab/fused", "lab/float")
 MADE_LATER = (
-    "lab/tuned", *SAME, "gguf/base-f16", "gguf/base-q8", "gguf/tuned-q8", "small/tuned-int8", *FP8, *FP4,
+    "lab/tuned", *SAME, "gguf/base-f16", "gguf/base-q8", "gguf/tuned-q8", "small/tuned-int8", *FP8, *FP4, *PACKED,
 )  # fmt: skip
 
 
@@ -79,7 +83,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_model(hub, "small/tuned-int8", as_integers)
     write_model(hub, "lab/fused", fused(base))
     write_model(hub, "lab/float", {name: tensor.float() for name, tensor in base.items()})
-    for name, layout in (FP8 | FP4).items():
+    for name, layout in (FP8 | FP4 | PACKED).items():
         codes, _ = quantized({name: tensor.float() for name, tensor in child.items()}, layout)
         write_model(hub, name, codes)
     write_gguf(hub / "other/stranger/stranger.gguf", llama_tensors(layers=2, width=64, seed=5), F16)
@@ -104,6 +108,7 @@ def test_all_have_one_architecture_and_their_own_format(index):
         "lab/float": "F32",
         **dict.fromkeys(FP8, "FP8_E4M3"),
         **dict.fromkeys(FP4, "NVFP4"),
+        **dict.fromkeys(PACKED, "INT4"),
         **dict.fromkeys(("gguf/base-f16", "other/stranger"), "F16"),
         **dict.fromkeys(("gguf/base-q8", "gguf/tuned-q8"), "Q8_0"),
         "small/tuned-int8": "INT8",
@@ -121,6 +126,14 @@ def test_copies_hang_under_the_model_that_they_were_made_from(index):
         assert found[name] == ("lab/base", "duplicate"), name
     assert found["gguf/tuned-q8"] == ("lab/tuned", "quantized")
     assert found["small/tuned-int8"] == ("lab/tuned", "quantized")
+
+
+def test_gptq_and_awq_are_copies_with_their_bits_and_groups(index):
+    rows = query(index, "SELECT child, parent, relation, details FROM edges WHERE child LIKE 'packed/%'")
+    found = {child: (parent, relation, json.loads(details)) for child, parent, relation, details in rows}
+    for name in PACKED:
+        parent, relation, details = found[name]
+        assert (parent, relation, details["bits"], details["group"]) == ("lab/tuned", "quantized", 4, 32), name
 
 
 def test_scaled_floats_are_copies_with_their_bits_and_groups(index):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from recovery.distances import Extent, LineSums, Scale, WeightBlock, extent, line_sums
+from recovery.distances import Extent, LineSums, Scale, WeightBlock, compared, extent, line_sums
 
 
 @pytest.fixture
@@ -21,7 +21,8 @@ def scale_of(tile: torch.Tensor) -> Scale:
 
 
 def extent_of(tile: torch.Tensor, *pairs: tuple[int, int], dense: bool = False) -> Extent:
-    return extent(WeightBlock.of(0, tile, scale_of(tile).min_max), *ends(*pairs), dense=dense)
+    block = WeightBlock.of(0, tile, scale_of(tile).min_max)
+    return extent(block, *ends(*pairs)) if dense else compared(block, *ends(*pairs))[0]
 
 
 def lines_of(tile: torch.Tensor, *pairs: tuple[int, int]) -> LineSums:

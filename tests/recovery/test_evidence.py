@@ -67,6 +67,18 @@ def assert_same(a: ClusterEvidence, b: ClusterEvidence):
                 np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-7, err_msg=field.name)
 
 
+def test_blocks_compared_side_by_side_say_the_same():
+    models = [{"long": np.concatenate([m["down"]] * 60), **m} for m in (root(), child(root(), 1))]
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(evidence_of(models))
+    finally:
+        torch.set_num_threads(before)
+    assert_same(*found)
+
+
 @EVERY_DEVICE
 def test_pairs_equal_the_plain_method(family: list[Weights], device: str):
     pairs = evidence_of(family, dtypes="F32 F32 F32 F32 BF16", device=device).pairs

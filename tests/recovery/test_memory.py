@@ -17,7 +17,6 @@ from recovery.settings import EvidenceSettings
 from storage.types import Pairs
 from tests.support.memory_source import MemorySource, all_pairs
 
-torch.set_num_threads(1)
 
 class Drawn(MemorySource):
     # Draws rows when they are read, so that the models themselves take no memory.
@@ -36,7 +35,8 @@ def peak():
     line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
 
-memory, rows, cols, members = map(int, sys.argv[1:])
+memory, rows, cols, members, threads = map(int, sys.argv[1:])
+torch.set_num_threads(threads)
 pairs = all_pairs(members)
 if members > 20:  # a chain
     pairs = Pairs(np.arange(members - 1), np.arange(1, members), np.zeros(members - 1))
@@ -49,24 +49,27 @@ gather(models, pairs, settings)
 print(peak() - before)
 whole = rows * cols <= settings.sample_weights
 sampled = 4 * members * cols * (rows if whole else 64)
-shape = LayerShape(members, len(pairs.left), rows, cols, min(rows, cols, settings.spectrum_rows))
-print(sampled + held_bytes(shape, plan_layer(shape, memory - sampled)))
+shape = LayerShape(members, len(pairs.left), rows, cols, settings.spectrum_rows)
+print(sampled + held_bytes(shape, plan_layer(shape, memory - sampled, threads=threads)))
 """
 
 
 @pytest.mark.parametrize(
-    ("members", "rows", "cols", "memory"),
+    ("members", "rows", "cols", "memory", "threads"),
     [
-        (6, 1024, 3072, 64 * MIB),  # 72 MiB of weights: in tiles
-        (6, 1024, 3072, 160 * MIB),  # whole
-        (6, 3072, 1024, 64 * MIB),
-        (6, 3072, 1024, 160 * MIB),
-        (2, 4096, 4096, 48 * MIB),  # a single member's 64 MiB exceed the setting
-        (200, 512, 512, 128 * MIB),  # 200 MiB
+        (6, 1024, 3072, 64 * MIB, 1),  # 72 MiB of weights: in tiles
+        (6, 1024, 3072, 160 * MIB, 1),  # whole
+        (6, 3072, 1024, 64 * MIB, 1),
+        (6, 3072, 1024, 160 * MIB, 1),
+        (2, 4096, 4096, 48 * MIB, 1),  # a single member's 64 MiB exceed the setting
+        (2, 2048, 2048, 128 * MIB, 3),  # blocks side by side
+        (200, 512, 512, 128 * MIB, 1),  # 200 MiB
     ],
 )
-def test_a_pass_takes_no_more_memory_than_projected_and_allowed(members: int, rows: int, cols: int, memory: int):
-    command = [sys.executable, "-c", PROGRAM, *map(str, (memory, rows, cols, members))]
+def test_a_pass_takes_no_more_memory_than_projected_and_allowed(
+    members: int, rows: int, cols: int, memory: int, threads: int
+):
+    command = [sys.executable, "-c", PROGRAM, *map(str, (memory, rows, cols, members, threads))]
     # Large blocks go back to the system: what glibc keeps of them for later varies from run to run by tens of MiB.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**18)}
     printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout

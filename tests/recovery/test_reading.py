@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import torch
 
 from recovery.evidence import gather
-from recovery.reading import TileRead, TileReader, threads_beside_reader
+from recovery.reading import TileRead, TileReader
 from recovery.settings import EvidenceSettings
 from storage.errors import ModelUnreadable
 from tests.support.memory_source import MemorySource, all_pairs
@@ -153,16 +152,3 @@ def test_layers_of_several_tiles_are_read_for_their_range_and_for_every_pass():
     gather(sources, all_pairs(3), EvidenceSettings(memory_bytes=1))
     once = [("layer", row, row + 1) for row in range(ROWS)]
     assert sources[0].reads == once * (1 + 3)
-
-
-@pytest.mark.parametrize(("members", "threads", "left"), [(2, 4, 3), (3, 1, 1), (4, 4, 4)])
-def test_few_members_leave_the_reader_a_core(members: int, threads: int, left: int):
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with pytest.raises(KeyError), threads_beside_reader(members):
-            assert torch.get_num_threads() == left
-            raise KeyError
-        assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)

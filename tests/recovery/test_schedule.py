@@ -32,14 +32,13 @@ def test_a_layer_that_does_not_fit_is_tiled():
 @pytest.mark.parametrize("members", [2, 20, 300])
 @pytest.mark.parametrize(("rows", "cols"), [(64, 64), (4096, 4096), (128_000, 4096), (4096, 14_336), (32, 5)])
 def test_memory_stays_within_the_setting(members: int, rows: int, cols: int):
-    shape = LayerShape(members, members * (members - 1) // 2, rows, cols, min(rows, cols, 256))
+    shape = LayerShape(members, members * (members - 1) // 2, rows, cols, 256)
     assert bytes_held(shape, 8192 * MIB) <= 8192 * MIB
 
 
-def test_columns_are_kept_unless_they_take_too_much_of_the_memory():
-    shape = LayerShape(6, 15, 3072, 768, 256)
-    assert plan_layer(shape, 512 * MIB).keeps_lines
-    assert not plan_layer(shape, 64 * MIB).keeps_lines
+def test_what_spectra_are_taken_from_does_not_grow_with_the_layer():
+    small, large = LayerShape(6, 15, 160, 640, 160), LayerShape(6, 15, 16384, 4096, 160)
+    assert small.line_bytes == large.line_bytes == 6 * 160 * 640 * 4
 
 
 def test_members_are_multiplied_where_there_are_several_and_the_products_fit():

@@ -25,11 +25,15 @@ def stored(weights: np.ndarray, dtype: str) -> torch.Tensor:
 
 
 def noise_of(u: torch.Tensor, v: torch.Tensor, dtype: str, sample: SpectrumSample) -> Noise:
-    both = torch.stack([u, v]) ** 2
+    lines = torch.stack([sampled(w, sample) for w in (u, v)])
+    mean_square = torch.stack([(w**2).mean() for w in (u, v)])
     roundoff = torch.full((2,), UNIT_ROUNDOFF[dtype], dtype=torch.float64)
-    return rounding_profile(both.sum(2), both.sum(1), roundoff, sample=sample).noise(
-        torch.tensor([0]), torch.tensor([1])
-    )
+    return rounding_profile(lines, mean_square, roundoff).noise(torch.tensor([0]), torch.tensor([1]))
+
+
+def sampled(w: torch.Tensor, sample: SpectrumSample) -> torch.Tensor:
+    lines = w[sample.lines] if sample.along_rows else w[:, sample.lines].T
+    return lines[:, sample.places]
 
 
 def spectrum(u: torch.Tensor, v: torch.Tensor, sample: SpectrumSample) -> torch.Tensor:
@@ -37,8 +41,7 @@ def spectrum(u: torch.Tensor, v: torch.Tensor, sample: SpectrumSample) -> torch.
 
 
 def gram_of(u: torch.Tensor, v: torch.Tensor, sample: SpectrumSample) -> torch.Tensor:
-    lines = [w[sample.lines] if sample.along_rows else w[:, sample.lines].T for w in (u, v)]
-    return gram(torch.stack(lines), torch.tensor([0]), torch.tensor([1]))
+    return gram(torch.stack([sampled(w, sample) for w in (u, v)]), torch.tensor([0]), torch.tensor([1]))
 
 
 def rank_of(u: torch.Tensor, v: torch.Tensor, dtype: str, order: int = 256) -> int:
@@ -92,6 +95,25 @@ def test_sampled_lines_show_a_low_rank_exactly(shape: tuple[int, int]):
     assert rank_of(u, v, "F32", order=16) == 5
 
 
+@pytest.mark.parametrize("shape", [(60, 2000), (2000, 60), (300, 1500)])
+@pytest.mark.parametrize("dtype", ["F32", "BF16"])
+def test_a_part_of_long_lines_shows_a_low_rank_and_no_rounding(shape: tuple[int, int], dtype: str):
+    generator = np.random.default_rng(0)
+    base = generator.normal(size=shape)
+    assert SpectrumSample(*shape, 32).taken == 128
+    u = stored(base, dtype)
+    assert rank_of(u, stored(base + lora(generator, shape, 5, 0.1), dtype), dtype, order=32) == 5
+    assert rank_of(stored(base, "F32"), u, dtype, order=32) == 0
+
+
+def test_outliers_that_are_sampled_count_with_all_their_rounding():
+    generator = np.random.default_rng(0)
+    weights = generator.normal(size=(64, 1024))
+    weights[:, 8] *= 100  # of the places of 32 lines one
+    assert 8 in SpectrumSample(64, 1024, 32).places
+    assert rank_of(stored(weights, "F32"), stored(weights, "BF16"), "BF16", order=32) == 0
+
+
 def test_a_rank_that_fills_the_sample_is_given_as_full():
     generator = np.random.default_rng(0)
     base = generator.normal(size=(300, 500))
@@ -117,7 +139,7 @@ def test_the_cost_from_sampled_lines_is_that_of_all_up_to_its_scatter():
     u = torch.from_numpy(generator.normal(size=(400, 600)))
     v = u + 1e-3 * torch.from_numpy(generator.normal(size=(400, 600)))
     costs = []
-    for order in (400, 100):
+    for order in (400, 100):  # of lines of 600 and of 400
         sample = SpectrumSample(400, 600, order)
         costs.append(step_cost(spectrum(u, v, sample), noise_of(u, v, "F32", sample).variance, sample=sample).item())
     assert costs[1] == pytest.approx(costs[0], rel=0.03)

@@ -4,12 +4,14 @@ A layout turns one matrix (rows, cols) into tensors by ending of their names, an
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from tests.support.repositories import Tensors
 
+Parts = tuple[dict[str, Tensor], Tensor]
 Layout = Callable[[Tensor], tuple[Tensors, Tensor]]
 
 E4M3_MAX, E2M1_MAX = 448.0, 6.0
@@ -97,6 +99,43 @@ def mxfp4_compressed(weight: Tensor) -> tuple[Tensors, Tensor]:
     return {".weight_packed": _packed(codes), ".weight_scale": exponents}, expected
 
 
+def gptq(weight: Tensor, *, bits: int = 4, group: int = 32, symmetric: bool = True, first: bool = True) -> Parts:
+    """GPTQ's first format, in which zero points are stored less one, or its second; columns in the order of `g_idx`."""
+    order = torch.arange(weight.shape[1]) // group
+    scale, zero, codes = _grouped(weight, order, bits=bits, symmetric=symmetric)
+    parts = {
+        ".qweight": _words(codes.T, bits, dim=0),
+        ".qzeros": _words((zero.T - int(first)) % 2**bits, bits, dim=1),
+        ".scales": scale.T.to(torch.float16),
+        ".g_idx": order.to(torch.int32),
+    }
+    return parts, (codes - zero[:, order]) * scale[:, order]
+
+
+def gptq_act_order(weight: Tensor) -> Parts:
+    """Groups of columns that do not lie beside each other, as with `desc_act`."""
+    order = torch.randperm(weight.shape[1], generator=torch.Generator().manual_seed(1))
+    parts, expected = gptq(weight[:, order])
+    back = order.argsort()
+    parts[".qweight"] = _words(_codes_of(parts[".qweight"], 4).T[:, back].T, 4, dim=0)
+    parts[".g_idx"] = parts[".g_idx"][back]
+    return parts, expected[:, back]
+
+
+def awq(weight: Tensor, *, group: int = 64) -> Parts:
+    """Eight rows in a word, in the order 0 2 4 6 1 3 5 7; columns are not scaled beforehand, as AWQ may."""
+    order = torch.arange(weight.shape[1]) // group
+    scale, zero, codes = _grouped(weight, order, bits=4, symmetric=False)
+    mixed = torch.tensor([0, 2, 4, 6, 1, 3, 5, 7])
+    rows = torch.arange(len(weight)).unflatten(0, (-1, 8))[:, mixed].flatten()
+    parts = {
+        ".qweight": _words(codes.T[:, rows], 4, dim=1),
+        ".qzeros": _words(zero.T[:, rows], 4, dim=1),
+        ".scales": scale.T.to(torch.float16),
+    }
+    return parts, (codes - zero[:, order]) * scale[:, order]
+
+
 LAYOUTS: Mapping[str, tuple[Layout, str]] = {
     "fp8_tensor": (fp8_tensor, "FP8_E4M3"),
     "fp8_channel": (fp8_channel, "FP8_E4M3"),
@@ -109,6 +148,12 @@ LAYOUTS: Mapping[str, tuple[Layout, str]] = {
     "nvfp4_compressed": (nvfp4_compressed, "NVFP4"),
     "nvfp4_modelopt": (nvfp4_modelopt, "NVFP4"),
     "mxfp4_compressed": (mxfp4_compressed, "MXFP4"),
+    "gptq": (gptq, "INT4"),
+    "gptq_second_format": (partial(gptq, first=False), "INT4"),
+    "gptq_zero_points": (partial(gptq, symmetric=False, group=48), "INT4"),
+    "gptq_8_bits": (partial(gptq, bits=8, group=192), "INT8"),
+    "gptq_act_order": (gptq_act_order, "INT4"),
+    "awq": (awq, "INT4"),
 }
 
 
@@ -142,6 +187,29 @@ def _packed_integers(weight: Tensor, *, bits: int, group: int) -> tuple[Tensors,
         ".weight_shape": torch.tensor(weight.shape),
     }
     return parts, (codes * scale.float()[..., None]).flatten(1)
+
+
+def _grouped(weight: Tensor, order: Tensor, *, bits: int, symmetric: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Scales and zero points (rows, groups), and codes (rows, cols), of columns in groups that follow one another."""
+    groups = weight.unflatten(1, (int(order.max()) + 1, -1))
+    low, high = groups.amin(2).clamp_max(0), groups.amax(2).clamp_min(0)
+    scale = ((2 * torch.maximum(-low, high) if symmetric else high - low) / (2**bits - 1)).half().float()
+    zero = torch.full_like(scale, 2 ** (bits - 1)) if symmetric else (-low / scale).round()
+    codes = (weight / scale[:, order] + zero[:, order]).round().clamp(0, 2**bits - 1)
+    return scale, zero, codes
+
+
+def _words(codes: Tensor, bits: int, *, dim: int) -> Tensor:
+    """Codes packed along a dimension, the first in the lowest bits."""
+    lined = codes.long().movedim(dim, -1).unflatten(-1, (-1, 32 // bits))
+    words = (lined << torch.arange(0, 32, bits)).sum(-1)
+    return torch.where(words >= 2**31, words - 2**32, words).to(torch.int32).movedim(-1, dim).contiguous()
+
+
+def _codes_of(words: Tensor, bits: int) -> Tensor:
+    """What `_words` packed along the first dimension."""
+    spread = words.long().unsqueeze(1) >> torch.arange(0, 32, bits).reshape(1, -1, 1) & 2**bits - 1
+    return spread.flatten(0, 1)
 
 
 def _nvfp4(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:

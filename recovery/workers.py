@@ -1,0 +1,63 @@
+"""Threads that work on blocks of rows side by side, beside the one that reads."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from recovery.schedule import FEWEST_FOR_PRODUCTS
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """So many threads; without a pool it is the caller's own."""
+
+    count: int = 1
+    pool: ThreadPoolExecutor | None = None
+
+    def in_order(self, work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int) -> Iterator[Result]:
+        """What `work` makes of the items, in their order: sums of it do not hang on who was faster.
+
+        At most `at_once` items are worked on at a time. Where that is all threads, one more waits for the first free.
+        """
+        if self.pool is None or at_once == 1:
+            yield from map(work, items)
+            return
+        most = at_once if at_once < self.count else self.count + 1
+        begun: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                begun.append(self.pool.submit(work, item))
+                if len(begun) >= most:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            for left in begun:
+                left.cancel()
+
+
+@contextmanager
+def workers_for(members: int, device: str) -> Iterator[Workers]:
+    """As many workers as torch has threads where few members are compared on the processor; else torch's threads work.
+
+    Few members have short operations, in which torch's threads wait for one another, the more so for one that has lost
+    its core to the reader: so each worker has one. The products of many members are worth all of torch's threads.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or members >= FEWEST_FOR_PRODUCTS or device != "cpu":
+        yield Workers()
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads, "blocks") as pool:
+            yield Workers(threads, pool)
+    finally:
+        torch.set_num_threads(threads)
