@@ -1,9 +1,12 @@
 """The weight files of one model on a Hub, opened: located, their headers read, their tensors described."""
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
+from uuid import UUID
 
 from crawler.adapter_header import AdapterHeader, read_adapter
 from crawler.architecture import describe
@@ -28,6 +31,30 @@ MAX_HEADERS_BYTES = 96 * 2**20
 _FILES_AT_ONCE = 16
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedWeights:
+    """The weight files of a model, located: nothing of their bytes is known but what the Hub says of them."""
+
+    repo_id: str
+    weights: WeightFiles
+    shard_of: Mapping[str, str]  # tensor name -> path, from an index
+    remotes: tuple[RemoteFile, ...]  # sorted by path
+
+    def contents(self) -> str | None:
+        """A UUID, made of all that the model is read from: equal ones are read alike. None where a sha256 is not told.
+
+        That is the kind of the files, sha256 and size of each in the order of their paths, and which of them an index
+        means for each tensor. The names of files and repositories do not count.
+        """
+        if not all(remote.sha256 for remote in self.remotes):
+            return None
+        places = {remote.path: place for place, remote in enumerate(self.remotes)}
+        files = [(remote.sha256, remote.size) for remote in self.remotes]
+        index = sorted((name, places[path]) for name, path in self.shard_of.items())
+        told = json.dumps([self.weights.kind, self.weights.pickled, files, index])
+        return str(UUID(hashlib.sha256(told.encode()).hexdigest()[:32]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,34 +100,51 @@ class Checkpoint:
 async def open_checkpoint(
     client: HubClient, repo_id: str, revision: str, *, file_names: Sequence[str], tally: Tally | None = None
 ) -> Checkpoint:
-    """Opens the model that `choose_weights` finds among the files: one resolve request a file, one more for an index.
+    """Locates a model's files and reads their headers. Raises what the two raise."""
+    return await read_headers(await locate_weights(client, repo_id, revision, file_names=file_names, tally=tally))
+
+
+async def locate_weights(
+    client: HubClient, repo_id: str, revision: str, *, file_names: Sequence[str], tally: Tally | None = None
+) -> LocatedWeights:
+    """Locates what `choose_weights` finds among the files: one resolve request a file, one more for an index.
 
     Files of torch count where they may be opened (`crawler.torch_contents.pickles_of_folder`).
     Raises `ModelUnreadable` for whatever is wrong with the model, `HubError` when the Hub itself fails.
     """
-    pickles = folder_pickles()
-    weights = choose_weights(file_names, pickles=pickles is not None)
+    weights = choose_weights(file_names, pickles=folder_pickles() is not None)
     shard_of = await _read_index(client, repo_id, revision, weights=weights, tally=tally)
     paths = sorted(set(shard_of.values())) if shard_of else list(weights.files)
+    slots = asyncio.Semaphore(_FILES_AT_ONCE)
+
+    async def located(path: str) -> RemoteFile:
+        async with slots:
+            return await client.open_file(repo_id, revision, path, tally=tally)
+
+    return LocatedWeights(repo_id, weights, shard_of, tuple(await all_or_nothing([located(path) for path in paths])))
+
+
+async def read_headers(located: LocatedWeights) -> Checkpoint:
+    """Reads the headers of located files. Raises `ModelUnreadable`, `HubError`."""
+    weights, pickles = located.weights, folder_pickles()
     allowance = _Allowance(MAX_HEADERS_BYTES)
     slots = asyncio.Semaphore(_FILES_AT_ONCE)
 
-    async def opened(path: str) -> OpenFile:
+    async def opened(remote: RemoteFile) -> OpenFile:
         async with slots:
-            remote = await client.open_file(repo_id, revision, path, tally=tally)
             if pickles is not None and weights.pickled:
-                data = await asyncio.to_thread(pickles, repo_id, path)
+                data = await asyncio.to_thread(pickles, located.repo_id, remote.path)
                 return await asyncio.to_thread(_open_torch, remote, allowance, data)
             return await (_open_gguf if weights.kind == "gguf" else _open)(remote, allowance)
 
-    files = await all_or_nothing([opened(path) for path in paths])
-    specs = select_tensors([spec for file in files for spec in file.specs], shard_of)
+    files = await all_or_nothing([opened(remote) for remote in located.remotes])
+    specs = select_tensors([spec for file in files for spec in file.specs], located.shard_of)
     if weights.kind == "gguf":
         specs = original_tensors(files[0].values, specs)
     is_adapter = weights.kind == "adapter"
     adapter = await asyncio.to_thread(read_adapter, specs) if is_adapter else None
     architecture = await asyncio.to_thread(describe, specs, adapter=is_adapter)
-    return Checkpoint(architecture, dict(zip(paths, files, strict=True)), adapter)
+    return Checkpoint(architecture, {file.remote.path: file for file in files}, adapter)
 
 
 async def all_or_nothing(work: Iterable[Coroutine[object, object, T]]) -> list[T]:

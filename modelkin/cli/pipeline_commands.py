@@ -190,6 +190,8 @@ def report_lines(report: RunReport) -> list[str]:
         f"this run: {report.fetched} models read ({report.fetched_bytes:,} bytes), {report.unchanged} unchanged",
         f"          {report.removed} models gone, {report.edges_opened} edges new, {report.edges_closed} ended",
     ]
+    if report.copied:
+        lines.append(f"          {report.copied} of the models read are copies of known ones, and cost no weight byte")
     if report.clusters_pending:
         lines.append(
             f"{report.clusters_pending} trees stand on samples so far: run again, or raise [exact] budget_bytes"

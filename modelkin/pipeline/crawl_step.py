@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from crawler.crawl import ReadModel, read_models
+from crawler.copies import Originals
+from crawler.crawl import Outcome, ReadModel, read_models
 from crawler.hub import HubClient
 from crawler.listing_walk import ListingOrder
 from crawler.torch_contents import pickles_of_folder
@@ -19,9 +20,10 @@ from modelkin.progress import Progress
 from modelkin.report import RunReport
 from storage.adapter_records import Layout, ModelLayout, put_layouts
 from storage.catalog import Catalog
+from storage.copy_records import commit_copies, known_weights
 from storage.crawl_records import commit_fingerprints, commit_listing, commit_page_end, finish_sweep, settled
 from storage.sweep_records import Sweep, SweepKind, mark_sweep, start_sweep, sweep_history, unfinished_sweep
-from storage.types import Cost, ListingPage, ModelRef, Skip
+from storage.types import CopiedModel, Cost, KnownWeights, ListingPage, ModelRef, Skip
 
 COMMIT_MODELS = 256
 """Models read between two commits inside a page: what a crash costs at the most, beside the requests in flight."""
@@ -41,11 +43,13 @@ class CrawlStep:
         self._progress = progress
         self._report = report
         self._costs: dict[str, Cost] = {}
+        self._lookups = catalog.database.beside()
+        self._originals: Originals[ReadModel] = Originals(self._known)
         self._scope = scope_of(config.hub)
 
     def run(self, address: HubAddress) -> None:
         """Goes on with the walk that was stopped, or walks the whole listing, or what is new and what changed."""
-        with reach(address) as (endpoint, token), _openable_pickles(address):
+        with closing(self._lookups), reach(address) as (endpoint, token), _openable_pickles(address):
             asyncio.run(self._crawl(address, endpoint, token))
 
     async def _crawl(self, address: HubAddress, endpoint: str, token: str | None) -> None:
@@ -125,7 +129,7 @@ class CrawlStep:
     async def _read(self, client: HubClient, fresh: Sequence[ModelRef]) -> list[Skip]:
         """Reads models and commits them batch by batch, one batch in a thread while the next is being read."""
         skips: list[Skip] = []
-        batch: list[ReadModel] = []
+        batch: list[ReadModel | CopiedModel] = []
         commit: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         commit.set_result(None)
         try:
@@ -143,19 +147,30 @@ class CrawlStep:
             self._commit(batch)
         return skips
 
-    async def _outcomes(self, client: HubClient, fresh: Sequence[ModelRef]) -> AsyncIterator[ReadModel | Skip]:
-        async for outcome in read_models(client, fresh, self._config.crawl, costs=self._costs):
+    async def _outcomes(self, client: HubClient, fresh: Sequence[ModelRef]) -> AsyncIterator[Outcome]:
+        crawl, originals = self._config.crawl, self._originals
+        async for outcome in read_models(client, fresh, crawl, costs=self._costs, originals=originals):
             self._progress.advance()
             yield outcome
 
-    def _commit(self, batch: Sequence[ReadModel]) -> None:
-        if not batch:
-            return
-        put_layouts(self._catalog, [_layout(read) for read in batch])
-        costs = self._spent(read.ref.hub_id for read in batch)
-        commit_fingerprints(self._catalog, [read.fingerprint for read in batch], [read.ref for read in batch], costs)
+    def _known(self, contents: str) -> KnownWeights | None:
+        budget_weights, version = self._config.crawl.budget_weights, self._config.crawl.plan_version
+        return known_weights(self._lookups, contents, budget_weights=budget_weights, plan_version=version)
+
+    def _commit(self, batch: Sequence[ReadModel | CopiedModel]) -> None:
+        read = [model for model in batch if isinstance(model, ReadModel)]
+        copies = [model for model in batch if isinstance(model, CopiedModel)]
+        if read:
+            costs = self._spent(model.ref.hub_id for model in read)
+            put_layouts(self._catalog, [_layout(model) for model in read])
+            commit_fingerprints(self._catalog, [each.fingerprint for each in read], [each.ref for each in read], costs)
+            self._originals.stored(model.fingerprint.contents for model in read)
+        if copies:
+            commit_copies(self._catalog, copies, self._spent(model.ref.hub_id for model in copies))
         self._report.fetched += len(batch)
-        self._report.fetched_bytes += sum(r.fingerprint.header_bytes + r.fingerprint.sampled_bytes for r in batch)
+        self._report.copied += len(copies) + sum(model.is_copy for model in read)
+        fetched = [model.fingerprint for model in read if not model.is_copy]
+        self._report.fetched_bytes += sum(each.header_bytes + each.sampled_bytes for each in fetched)
 
 
 def _newest(page: ListingPage) -> datetime | None:
