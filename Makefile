@@ -43,6 +43,7 @@ benchmark-engine: $(READY)
 	$(BIN)/python -m scripts.benchmarks.engine
 
 benchmark-crawl: $(READY)
+	$(BIN)/python -m scripts.benchmarks.headers
 	$(BIN)/python -m scripts.benchmarks.crawl
 
 test: $(READY)

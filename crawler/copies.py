@@ -14,7 +14,7 @@ from storage.types import KnownWeights
 T = TypeVar("T")
 
 StoredWeights = Callable[[str], KnownWeights | None]
-"""What the index keeps of weights by the digest of their contents (`LocatedWeights.contents`)."""
+"""What the index keeps of weights by the digest of their contents (`LocatedWeights.contents`); asked in a thread."""
 
 
 class Originals(Generic[T]):
@@ -33,13 +33,19 @@ class Originals(Generic[T]):
         while (reading := self._read.get(contents)) is not None:
             if (found := await asyncio.shield(reading)) is not None:
                 return found
-        stored = self._stored(contents)
-        if stored is None:
-            self._read[contents] = asyncio.get_running_loop().create_future()
+        self._read[contents] = asyncio.get_running_loop().create_future()
+        stored: KnownWeights | None = None
+        is_new = False
+        try:
+            stored = await asyncio.to_thread(self._stored, contents)
+            is_new = stored is None
+        finally:
+            if not is_new:
+                self.settle(contents, None)
         return stored
 
     def settle(self, contents: str, read: T | None) -> None:
-        """Ends what `find` began: what was read, or None where it could not be."""
+        """Ends what `find` began: what was read, or None where there is nothing to share."""
         reading = self._read[contents]
         if read is None:
             del self._read[contents]
@@ -48,5 +54,6 @@ class Originals(Generic[T]):
     def stored(self, contents: Iterable[str | None]) -> None:
         """Forgets what is in the index now, so that memory holds no more than what waits to be stored."""
         for each in contents:
-            if each is not None:
-                self._read.pop(each, None)
+            reading = None if each is None else self._read.get(each)
+            if each is not None and reading is not None and reading.done():
+                del self._read[each]

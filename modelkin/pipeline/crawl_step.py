@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 
 from crawler.copies import Originals
 from crawler.crawl import Outcome, ReadModel, read_models
@@ -43,7 +44,7 @@ class CrawlStep:
         self._progress = progress
         self._report = report
         self._costs: dict[str, Cost] = {}
-        self._lookups = catalog.database.beside()
+        self._lookups, self._one_lookup = catalog.database.beside(), Lock()
         self._originals: Originals[ReadModel] = Originals(self._known)
         self._scope = scope_of(config.hub)
 
@@ -155,7 +156,8 @@ class CrawlStep:
 
     def _known(self, contents: str) -> KnownWeights | None:
         budget_weights, version = self._config.crawl.budget_weights, self._config.crawl.plan_version
-        return known_weights(self._lookups, contents, budget_weights=budget_weights, plan_version=version)
+        with self._one_lookup:
+            return known_weights(self._lookups, contents, budget_weights=budget_weights, plan_version=version)
 
     def _commit(self, batch: Sequence[ReadModel | CopiedModel]) -> None:
         read = [model for model in batch if isinstance(model, ReadModel)]

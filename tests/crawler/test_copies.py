@@ -8,6 +8,7 @@ from crawler.checkpoint import LocatedWeights
 from crawler.copies import Originals
 from crawler.remote_file import Location, RemoteFile
 from crawler.shards import WeightFiles
+from storage.errors import IndexFault
 from storage.types import KnownWeights
 
 KNOWN = KnownWeights("c", "plan", "F32", 1, "v", None, 8, 24, "file", 0, "layout", is_adapter=False)
@@ -45,6 +46,15 @@ async def test_where_the_first_fails_one_of_the_others_reads():
     assert [task.result() for task in done] == [None]
     originals.settle("c", "read")
     assert {task.result() for task in (await asyncio.wait(pending))[0]} == {"read"}
+
+
+async def test_an_index_that_cannot_be_asked_leaves_nobody_waiting():
+    def broken(contents):
+        raise IndexFault(contents)
+
+    originals: Originals[str] = Originals(broken)
+    outcomes = await asyncio.gather(*[originals.find("c") for _ in range(3)], return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [IndexFault] * 3
 
 
 async def test_one_that_is_cancelled_takes_nobody_along():
