@@ -1,7 +1,7 @@
 """Crawl: walk the listing page by page, read what is new or changed, and commit each page with its cursor."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,26 +10,23 @@ from threading import Lock
 from crawler.copies import Originals
 from crawler.crawl import Outcome, ReadModel, read_models
 from crawler.hub import HubClient
-from crawler.listing_walk import ListingOrder
 from crawler.torch_contents import pickles_of_folder
 from crawler.transport import Tally
 from modelkin.config import Config
 from modelkin.pickles import PickleReader
 from modelkin.pipeline.hub_address import HubAddress, reach
-from modelkin.pipeline.sweeps import WalkPlan, first_walk, is_walked, scope_of, walk_after
+from modelkin.pipeline.sweeps import ORDERS, WalkPlan, first_walk, is_always_full, is_walked, scope_of, walk_after
 from modelkin.progress import Progress
 from modelkin.report import RunReport
 from storage.adapter_records import Layout, ModelLayout, put_layouts
 from storage.catalog import Catalog
 from storage.copy_records import commit_copies, known_weights
 from storage.crawl_records import commit_fingerprints, commit_listing, commit_page_end, finish_sweep, settled
-from storage.sweep_records import Sweep, SweepKind, mark_sweep, start_sweep, sweep_history, unfinished_sweep
+from storage.sweep_records import Sweep, mark_sweep, start_sweep, sweep_history, unfinished_sweep
 from storage.types import CopiedModel, Cost, KnownWeights, ListingPage, ModelRef, Skip
 
 COMMIT_MODELS = 256
 """Models read between two commits inside a page: what a crash costs at the most, beside the requests in flight."""
-
-ORDERS: Mapping[SweepKind, ListingOrder] = {"full": "createdAt", "created": "createdAt", "modified": "lastModified"}
 
 MODULE_PARTS = ("path", "rows", "cols", "rank", "dora")
 """Fields of an adapted module, in the order of a layout's."""
@@ -69,7 +66,7 @@ class CrawlStep:
             if stopped.next_cursor is not None:
                 self._progress.note("going on with the crawl that was stopped")
             return stopped
-        always_full = address.is_folder or bool(self._config.hub.repositories)
+        always_full = is_always_full(address, self._config.hub)
         history = sweep_history(self._catalog, scope=self._scope)
         return self._start(first_walk(history, self._config.crawl, datetime.now(UTC), always_full=always_full))
 
