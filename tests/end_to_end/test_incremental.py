@@ -115,6 +115,38 @@ def test_a_hub_that_changes_under_the_crawl_loses_and_doubles_nothing(world: Wor
             assert fresh[changed] == final[changed]  # the night after had them already
 
 
+def close_doors(world: World, *, now: bool) -> None:
+    """At one end of the listing and the other, and in the middle."""
+    for repo_id in ("acme/m01", "acme/m10"):
+        world.gate(repo_id, now=now)
+    for repo_id in ("acme/m02", "acme/m09"):
+        world.disable(repo_id, now=now)
+    world.hide("acme/m06", now=now)
+
+
+@pytest.mark.parametrize(("config", "after"), [(NIGHTLY, 1), (WEEKLY, 4), (NIGHTLY, 7), (WEEKLY, 11)])
+def test_gating_disabling_and_hiding_under_the_crawl_leave_each_model_in_one_place(
+    world: World, tmp_path: Path, config: Config, after: int
+):
+    index = tmp_path / "index"
+    with LocalHub(world.root, options=HubOptions(latency_s=0.001)) as hub:
+        if config is WEEKLY:  # all are known, and changed since
+            crawl(hub.endpoint, index, config=config, progress=Silent())
+            for number in range(MODELS):
+                world.push(f"acme/m{number:02}", seed=200 + number)
+        crawl(hub.endpoint, index, config=config, progress=Meddling(after, lambda: close_doors(world, now=True)))
+        crawl(hub.endpoint, index, config=WEEKLY, progress=Silent())
+        left_out = dict(query(index, "SELECT repo_id, reason FROM skips"))
+        gated = {name for (name,) in query(index, "SELECT repo_id FROM models WHERE gated")}
+        assert names(index) | set(left_out) == {f"acme/m{number:02}" for number in range(MODELS)} - {"acme/m06"}
+        assert not names(index) & set(left_out)
+        assert {name for name, reason in left_out.items() if reason == "disabled"} == {"acme/m02", "acme/m09"}
+        assert gated | {name for name, reason in left_out.items() if reason == "gated"} == {"acme/m01", "acme/m10"}
+        close_doors(world, now=False)
+        crawl(hub.endpoint, index, config=WEEKLY, progress=Silent())
+        assert_as_from_scratch(hub, index, tmp_path / "scratch")
+
+
 def test_a_change_while_changes_are_walked_is_found_the_night_after(world: World, tmp_path: Path):
     index = tmp_path / "index"
     with LocalHub(world.root) as hub:
