@@ -12,21 +12,17 @@ from crawler.adapter_header import AdapterHeader, read_adapter
 from crawler.architecture import describe
 from crawler.gguf_header import Value, next_prefix, parse_gguf
 from crawler.gguf_names import original_tensors
+from crawler.header_room import HeaderRoom
 from crawler.hub import HubClient
 from crawler.remote_file import RemoteFile
 from crawler.safetensors_header import LENGTH_BYTES, header_length, parse_header
 from crawler.shards import MAX_INDEX_BYTES, WeightFiles, choose_weights, parse_index, select_tensors
 from crawler.torch_contents import folder_pickles, parse_contents
 from crawler.transport import Tally
-from crawler.wording import quoted
-from storage.errors import ModelUnreadable
 from storage.types import Architecture, ByteRange, TensorSpec
 
 FIRST_READ_BYTES = 32 * 2**10
 """What is read of a file before its header's length is known; most headers are shorter."""
-
-MAX_HEADERS_BYTES = 96 * 2**20
-"""Headers of all files of a model together; half a million tensors, the most known, take some 75 MB."""
 
 _FILES_AT_ONCE = 16
 
@@ -101,7 +97,9 @@ async def open_checkpoint(
     client: HubClient, repo_id: str, revision: str, *, file_names: Sequence[str], tally: Tally | None = None
 ) -> Checkpoint:
     """Locates a model's files and reads their headers. Raises what the two raise."""
-    return await read_headers(await locate_weights(client, repo_id, revision, file_names=file_names, tally=tally))
+    located = await locate_weights(client, repo_id, revision, file_names=file_names, tally=tally)
+    async with HeaderRoom() as room:
+        return await read_headers(located, room)
 
 
 async def locate_weights(
@@ -124,18 +122,18 @@ async def locate_weights(
     return LocatedWeights(repo_id, weights, shard_of, tuple(await all_or_nothing([located(path) for path in paths])))
 
 
-async def read_headers(located: LocatedWeights) -> Checkpoint:
+async def read_headers(located: LocatedWeights, room: HeaderRoom) -> Checkpoint:
     """Reads the headers of located files. Raises `ModelUnreadable`, `HubError`."""
     weights, pickles = located.weights, folder_pickles()
-    allowance = _Allowance(MAX_HEADERS_BYTES)
     slots = asyncio.Semaphore(_FILES_AT_ONCE)
 
     async def opened(remote: RemoteFile) -> OpenFile:
         async with slots:
             if pickles is not None and weights.pickled:
                 data = await asyncio.to_thread(pickles, located.repo_id, remote.path)
-                return await asyncio.to_thread(_open_torch, remote, allowance, data)
-            return await (_open_gguf if weights.kind == "gguf" else _open)(remote, allowance)
+                await room.take(len(data), remote.path)
+                return await asyncio.to_thread(_open_torch, remote, data)
+            return await (_open_gguf if weights.kind == "gguf" else _open)(remote, room)
 
     files = await all_or_nothing([opened(remote) for remote in located.remotes])
     specs = select_tensors([spec for file in files for spec in file.specs], located.shard_of)
@@ -158,18 +156,6 @@ async def all_or_nothing(work: Iterable[Coroutine[object, object, T]]) -> list[T
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-@dataclass(slots=True)
-class _Allowance:
-    """Bytes of headers that the files of a model may still have together."""
-
-    left: int
-
-    def take(self, size: int, path: str) -> None:
-        self.left -= size
-        if self.left < 0:
-            raise ModelUnreadable("too_large", f"the headers up to {quoted(path)} exceed {MAX_HEADERS_BYTES} bytes")
-
-
 async def _read_index(
     client: HubClient, repo_id: str, revision: str, *, weights: WeightFiles, tally: Tally | None
 ) -> Mapping[str, str]:
@@ -181,27 +167,26 @@ async def _read_index(
     return await asyncio.to_thread(parse_index, data, index_file=path, pickled=weights.pickled)
 
 
-def _open_torch(remote: RemoteFile, allowance: _Allowance, contents: bytes) -> OpenFile:
-    allowance.take(len(contents), remote.path)
+def _open_torch(remote: RemoteFile, contents: bytes) -> OpenFile:
     specs = parse_contents(contents, file=remote.path, file_size=remote.size)
     return OpenFile(remote, specs, head=b"", header_bytes=len(contents))
 
 
-async def _open(remote: RemoteFile, allowance: _Allowance) -> OpenFile:
+async def _open(remote: RemoteFile, room: HeaderRoom) -> OpenFile:
     head = await remote.read(0, min(FIRST_READ_BYTES, remote.size))
     length = header_length(head, remote.size)
-    allowance.take(length, remote.path)
+    await room.take(length, remote.path)
     rest = await remote.read(len(head), max(len(head), LENGTH_BYTES + length))
     specs = await asyncio.to_thread(parse_header, head + rest, file=remote.path, file_size=remote.size)
     return OpenFile(remote, specs, head, header_bytes=len(head) + len(rest))
 
 
-async def _open_gguf(remote: RemoteFile, allowance: _Allowance) -> OpenFile:
+async def _open_gguf(remote: RemoteFile, room: HeaderRoom) -> OpenFile:
     """Reads on until the header is whole: only its end tells where that is."""
     data = await remote.read(0, min(FIRST_READ_BYTES, remote.size))
-    allowance.take(len(data), remote.path)
+    await room.take(len(data), remote.path)
     while (header := await asyncio.to_thread(parse_gguf, data, file=remote.path, file_size=remote.size)) is None:
         more = await remote.read(len(data), next_prefix(len(data), remote.size))
-        allowance.take(len(more), remote.path)
+        await room.take(len(more), remote.path)
         data += more
     return OpenFile(remote, header.tensors, data[:FIRST_READ_BYTES], header_bytes=len(data), values=header.values)

@@ -5,13 +5,14 @@ import bisect
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from crawler.adapter_header import AdapterHeader
 from crawler.checkpoint import Checkpoint, LocatedWeights, all_or_nothing, locate_weights, read_headers
 from crawler.copies import Originals
+from crawler.header_room import HeaderRoom
 from crawler.hub import HubClient
 from crawler.listing_row import model_config, wrapped_base
 from crawler.sampling import byte_ranges, make_plan, plan_blocks
@@ -51,6 +52,14 @@ class ReadModel:
 Outcome = ReadModel | CopiedModel | Skip
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What models that are read at the same time have in common."""
+
+    originals: Originals[ReadModel] | None = None  # of copies among them; None: every model is read
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # of those with large headers
+
+
 async def read_models(
     client: HubClient,
     refs: Iterable[ModelRef],
@@ -65,12 +74,12 @@ async def read_models(
     read: of what the index has they are a `CopiedModel`, of what this crawl brought a `ReadModel` as the other is.
     Whatever is wrong with one model makes it a `Skip`; a `HubError` ends the walk, because it would meet all of them.
     """
-    waiting = iter(refs)
+    waiting, shared = iter(refs), Shared(originals)
     running: set[asyncio.Task[Outcome]] = set()
     try:
         while True:
             while len(running) < settings.models_at_once and (ref := next(waiting, None)) is not None:
-                running.add(asyncio.create_task(_outcome(client, ref, settings, costs=costs, originals=originals)))
+                running.add(asyncio.create_task(_outcome(client, ref, settings, costs=costs, shared=shared)))
             if not running:
                 return
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -88,7 +97,7 @@ async def read_model(
     settings: CrawlSettings,
     *,
     tally: Tally | None = None,
-    originals: Originals[ReadModel] | None = None,
+    shared: Shared | None = None,
 ) -> ReadModel | CopiedModel:
     """Samples one model: its header, then the ranges of its plan; a copy takes over what is known of its original.
 
@@ -99,44 +108,44 @@ async def read_model(
         raise ModelUnreadable("disabled", "the Hub has disabled the repository", retry=True)
     if not ref.file_names:  # a request for each such model would be one for each empty repository
         raise ModelUnreadable("no_files_listed", "the listing tells no files of it", retry=True)
-    tally = tally or Tally()
+    tally, shared = tally or Tally(), shared or Shared()
     located = await locate_weights(client, ref.repo_id, ref.revision, file_names=ref.file_names, tally=tally)
-    contents = None if originals is None else await asyncio.to_thread(located.contents)
-    if originals is None or contents is None:
-        return await _described(client, await _read(ref, located, settings), tally)
-    known = await originals.find(contents)
+    contents = None if shared.originals is None else await asyncio.to_thread(located.contents)
+    if shared.originals is None or contents is None:
+        return await _described(client, await _read(ref, located, settings, shared.turn), tally)
+    known = await shared.originals.find(contents)
     if known is not None:
         return await _described(client, _copied(ref, known), tally)
     read: ReadModel | None = None
     try:
-        read = await _read(ref, located, settings, contents=contents)
+        read = await _read(ref, located, settings, shared.turn)
+        read = replace(read, fingerprint=replace(read.fingerprint, contents=contents))
     finally:
-        originals.settle(contents, read)
+        shared.originals.settle(contents, read)
     return await _described(client, read, tally)
 
 
-async def _read(
-    ref: ModelRef, located: LocatedWeights, settings: CrawlSettings, *, contents: str | None = None
-) -> ReadModel:
-    checkpoint = await read_headers(located)
-    plan = await asyncio.to_thread(
-        make_plan, checkpoint.architecture, budget_weights=settings.budget_weights, version=settings.plan_version
-    )
-    values, sampled_bytes = await _sample(checkpoint, plan)
-    fingerprint = Fingerprint(
-        hub_id=ref.hub_id,
-        revision=ref.revision,
-        plan=plan,
-        values=values,
-        dtype=_sampled_dtype(plan, checkpoint.architecture),
-        parameters=checkpoint.architecture.parameters,
-        weights_sha256=checkpoint.sha256,
-        header_bytes=checkpoint.header_bytes,
-        sampled_bytes=sampled_bytes,
-        resolver_requests=0,
-        contents=contents,
-    )
-    return ReadModel(ref, fingerprint, checkpoint.architecture, checkpoint.adapter)
+async def _read(ref: ModelRef, located: LocatedWeights, settings: CrawlSettings, turn: asyncio.Lock) -> ReadModel:
+    async with HeaderRoom(turn) as room:
+        checkpoint = await read_headers(located, room)
+        architecture = checkpoint.architecture
+        plan = await asyncio.to_thread(
+            make_plan, architecture, budget_weights=settings.budget_weights, version=settings.plan_version
+        )
+        values, sampled_bytes = await _sample(checkpoint, plan)
+        fingerprint = Fingerprint(
+            hub_id=ref.hub_id,
+            revision=ref.revision,
+            plan=plan,
+            values=values,
+            dtype=_sampled_dtype(plan, architecture),
+            parameters=architecture.parameters,
+            weights_sha256=checkpoint.sha256,
+            header_bytes=checkpoint.header_bytes,
+            sampled_bytes=sampled_bytes,
+            resolver_requests=0,
+        )
+        return ReadModel(ref, fingerprint, architecture, checkpoint.adapter)
 
 
 def _copied(ref: ModelRef, known: ReadModel | KnownWeights) -> ReadModel | CopiedModel:
@@ -163,11 +172,11 @@ async def _outcome(
     settings: CrawlSettings,
     *,
     costs: dict[str, Cost] | None,
-    originals: Originals[ReadModel] | None,
+    shared: Shared,
 ) -> Outcome:
     tally = Tally()
     try:
-        return await read_model(client, ref, settings, tally=tally, originals=originals)
+        return await read_model(client, ref, settings, tally=tally, shared=shared)
     except HubError:
         raise
     except ModelUnreadable as error:

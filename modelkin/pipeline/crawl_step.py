@@ -28,6 +28,9 @@ from storage.types import CopiedModel, Cost, KnownWeights, ListingPage, ModelRef
 COMMIT_MODELS = 256
 """Models read between two commits inside a page: what a crash costs at the most, beside the requests in flight."""
 
+COMMIT_TENSORS = 100_000
+"""Tensors described in memory between two commits: a few models may have as many as hundreds of usual ones."""
+
 MODULE_PARTS = ("path", "rows", "cols", "rank", "dora")
 """Fields of an adapted module, in the order of a layout's."""
 
@@ -136,7 +139,7 @@ class CrawlStep:
                     skips.append(outcome)
                 else:
                     batch.append(outcome)
-                if len(batch) >= COMMIT_MODELS:
+                if len(batch) >= COMMIT_MODELS or _tensors(batch) >= COMMIT_TENSORS:
                     await commit
                     commit = asyncio.ensure_future(asyncio.to_thread(self._commit, batch))
                     batch = []
@@ -170,6 +173,10 @@ class CrawlStep:
         self._report.copied += len(copies) + sum(model.is_copy for model in read)
         fetched = [model.fingerprint for model in read if not model.is_copy]
         self._report.fetched_bytes += sum(each.header_bytes + each.sampled_bytes for each in fetched)
+
+
+def _tensors(batch: Iterable[ReadModel | CopiedModel]) -> int:
+    return sum(len(model.architecture.tensors) for model in batch if isinstance(model, ReadModel))
 
 
 def _newest(page: ListingPage) -> datetime | None:

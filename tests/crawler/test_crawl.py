@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import crawler.checkpoint
 import crawler.crawl
+import crawler.header_room
 from crawler.crawl import ReadModel, read_model, read_models
 from crawler.hub import HubClient
 from crawler.local_hub import LocalHub
@@ -112,8 +112,31 @@ async def test_sharding_changes_nothing_but_the_requests(root, serve, hasty, ind
 async def test_headers_that_are_long_together_are_refused(root, serve, hasty, monkeypatch):
     items = list(random_tensors(**LARGE).items())
     write_shards(root, "acme/sharded", [dict(items[:5]), dict(items[5:])])
-    monkeypatch.setattr(crawler.checkpoint, "MAX_HEADERS_BYTES", 800)  # more than each of the two, less than both
+    monkeypatch.setattr(crawler.header_room, "MAX_HEADERS_BYTES", 800)  # more than each of the two, less than both
     assert (await crawl(serve(), hasty))["acme/sharded"].reason == "too_large"
+
+
+async def test_models_with_large_headers_are_read_one_after_the_other(root, serve, hasty, monkeypatch):
+    items = list(random_tensors(**LARGE).items())
+    for number in range(4):
+        write_shards(root, f"acme/m{number}", [dict(items[:5]), dict(items[5:])], index=False)
+    monkeypatch.setattr(crawler.header_room, "LARGE_HEADERS_BYTES", 800)  # more than each of the two, less than both
+    under_way, most = 0, 0
+    sample = crawler.crawl._sample
+
+    async def counted(checkpoint, plan):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        try:
+            return await sample(checkpoint, plan)
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr(crawler.crawl, "_sample", counted)
+    outcomes = await crawl(serve(), hasty)
+    assert [type(outcome) for outcome in outcomes.values()] == [ReadModel] * 4
+    assert most == 1
 
 
 async def test_adapters_are_read_and_kept_apart(root, serve, hasty):

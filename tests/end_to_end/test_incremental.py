@@ -8,7 +8,7 @@ import pytest
 from crawler.local_hub import HubOptions, LocalHub
 from crawler.settings import CrawlSettings, HubSettings
 from modelkin.config import Config
-from modelkin.pipeline import crawl
+from modelkin.pipeline import crawl, crawl_step
 from modelkin.progress import Silent
 from tests.support.changing_hub import MODELS, World, crawled, many_changes
 from tests.support.trained_hub import query
@@ -113,6 +113,21 @@ def test_a_hub_that_changes_under_the_crawl_loses_and_doubles_nothing(world: Wor
         final = dict(query(index, "SELECT repo_id, revision FROM models"))
         for changed in ("acme/new", "acme/m03", "acme/m10"):
             assert fresh[changed] == final[changed]  # the night after had them already
+
+
+def test_models_of_many_tensors_are_stored_a_few_at_a_time(world: World, tmp_path: Path, monkeypatch):
+    sizes: list[int] = []
+    store = crawl_step.commit_fingerprints
+
+    def counted(catalog, fingerprints, refs, costs):
+        sizes.append(len(fingerprints))
+        store(catalog, fingerprints, refs, costs)
+
+    monkeypatch.setattr(crawl_step, "commit_fingerprints", counted)
+    monkeypatch.setattr(crawl_step, "COMMIT_TENSORS", 10)  # a model has five
+    with LocalHub(world.root) as hub:
+        crawl(hub.endpoint, tmp_path / "index", config=Config(), progress=Silent())
+    assert sizes == [2] * (MODELS // 2)
 
 
 def close_doors(world: World, *, now: bool) -> None:
