@@ -2,17 +2,21 @@
 
 import json
 import shutil
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from crawler.local_hub import LocalHub
+from crawler.local_hub import HubOptions, LocalHub
 from crawler.settings import CrawlSettings, HubSettings
 from modelkin.config import Config
 from modelkin.pipeline import crawl, refresh
 from modelkin.pipeline.verify import verify
 from modelkin.progress import Silent
+from storage.errors import HubError
+from tests.support.faults import seeded
 from tests.support.gguf_files import llama_tensors, write_gguf
 from tests.support.model_folder import write_models
 from tests.support.repositories import random_tensors, tell_hub, write_model, write_shards
@@ -136,6 +140,26 @@ def test_a_copy_of_what_was_left_out_is_left_out_for_its_own_reason(tmp_path: Pa
         assert crawled(hub, tmp_path / "index")[:2] == (0, 0)
     rows = query(tmp_path / "index", "SELECT repo_id, reason FROM skips ORDER BY 1")
     assert rows == [(f"acme/{name}", "non_finite_weights") for name in ("a", "b", "c")]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_faults_on_the_way_mix_up_no_copies(root: Path, tmp_path: Path, seed: int):
+    for name in ("again", "more"):
+        shutil.copytree(root / "acme", root / name)
+    index, scratch = tmp_path / "index", tmp_path / "scratch"
+    with LocalHub(root) as hub:
+        crawled(hub, scratch)
+    brisk = replace(FULL, hub=HubSettings(retries=4, backoff_s=0.0005, timeout_s=2, page_models=4))
+    with LocalHub(root, options=HubOptions(faults=seeded(seed, 0.2))) as hub:
+        for _ in range(20):
+            with suppress(HubError):
+                crawl(hub.endpoint, index, config=brisk, progress=Silent())
+                if not query(index, "FROM skips"):
+                    break
+    for owner in ("acme", "again", "more"):
+        told = [row[:9] + row[10:] for row in query(index, READ.format(owner))]  # repeated requests aside
+        assert told == [row[:9] + row[10:] for row in query(scratch, READ.format(owner))]
+    assert verify(index) == []
 
 
 class Replacing(Silent):
