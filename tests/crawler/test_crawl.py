@@ -245,6 +245,23 @@ async def test_what_cannot_be_read_is_recorded_and_the_others_go_on(root, serve,
     assert all(o.stage == "crawl" and o.detail.isprintable() for o in outcomes.values())
 
 
+UNUSABLE = {
+    "infinite": ({"a": torch.full((64, 64), float("inf"))}, "non_finite_weights"),
+    "zeros": ({"a": torch.zeros(64, 64), "b": torch.zeros(64, 64)}, "constant_weights"),
+    "scalars": ({"a": torch.tensor(1.0), "b": torch.ones(500), "c": torch.zeros(0, 64)}, "no_comparable_tensors"),
+    "nothing": ({}, "no_comparable_tensors"),
+}
+
+
+async def test_weights_that_no_training_made_are_left_out(root, serve, hasty):
+    for name, (tensors, _) in UNUSABLE.items():
+        write_model(root, f"acme/{name}", tensors)
+    outcomes = await crawl(serve(), hasty)
+    assert {name: skip.reason for name, skip in outcomes.items()} == {
+        f"acme/{name}": reason for name, (_, reason) in UNUSABLE.items()
+    }
+
+
 async def test_the_token_opens_gated_models_and_never_reaches_the_cdn(root, serve, hasty):
     write_model(root, "acme/gated", random_tensors())
     tell_hub(root, acme__gated={"gated": "auto"})
