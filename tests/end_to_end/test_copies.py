@@ -64,12 +64,16 @@ def test_copies_of_what_the_index_has_cost_no_weight_byte_and_are_what_reading_t
         crawled(hub, index)
         for kind in KINDS:
             shutil.copytree(root / f"acme/{kind}", root / f"again/{kind}")
+        configured = {"base_model_name_or_path": "else/base"}
+        (root / "again/adapter/adapter_config.json").write_text(json.dumps(configured))
         before = len(hub.request_log)
         assert crawled(hub, index) == (5, 5, 0)
         heads = [entry.target for entry in hub.request_log[before:] if "/resolve/" in entry.target]
     assert len(heads) == len(set(heads)) == 1 + 1 + 2 + 2 + 1
     costs = query(index, "SELECT DISTINCT cdn_requests, was_read FROM costs WHERE repo_id LIKE 'again/%'")
     assert costs == [(0, True)]
+    bases = query(index, "SELECT repo_id, declared_bases FROM adapters ORDER BY repo_id")
+    assert bases == [("acme/adapter", [None]), ("again/adapter", ["else/base"])]  # what a repository says is its own
     shutil.rmtree(root / "acme")
     with LocalHub(root) as hub:  # now they have to be read
         assert crawled(hub, tmp_path / "scratch")[:2] == (5, 0)
