@@ -45,6 +45,7 @@ benchmark-engine: $(READY)
 benchmark-crawl: $(READY)
 	$(BIN)/python -m scripts.benchmarks.headers
 	$(BIN)/python -m scripts.benchmarks.crawl
+	$(PYTEST) -q -m slow tests/crawler/test_faulty_crawls.py
 
 test: $(READY)
 	$(PYTEST) -n 2 -m "not slow and not cuda"
