@@ -79,6 +79,10 @@ def framed(header: bytes, data: bytes = b"") -> bytes:
     return len(header).to_bytes(LENGTH_BYTES, "little") + header + data
 
 
+def _chance(rng: random.Random, share: float) -> bool:
+    return rng.random() < share
+
+
 def draft(rng: random.Random) -> Draft:
     """A valid file of up to five tensors, some of them empty, some scalars."""
     made, place = Draft(), 0
@@ -90,7 +94,7 @@ def draft(rng: random.Random) -> Draft:
         made.tensors.append((json.dumps(name), fields))
         place = end
     made.data = rng.randbytes(place)
-    if rng.random() < 0.3:  # noqa: PLR2004 - as most files have
+    if _chance(rng, 0.3):
         made.more.append(('"__metadata__"', '{"format":"pt"}'))
     return made
 
@@ -137,7 +141,7 @@ def wrong_length(rng: random.Random) -> bytes:
 def cut_or_longer(rng: random.Random) -> bytes:
     """A file cut anywhere, or with something behind."""
     data = draft(rng).file()
-    return data[: rng.randrange(len(data) + 1)] if rng.random() < 0.5 else data + rng.randbytes(rng.randint(1, 9))  # noqa: PLR2004
+    return data[: rng.randrange(len(data) + 1)] if _chance(rng, 0.5) else data + rng.randbytes(rng.randint(1, 9))
 
 
 def numbers(rng: random.Random) -> bytes:
@@ -147,7 +151,7 @@ def numbers(rng: random.Random) -> bytes:
     numbers = json.loads(fields[key]) or [0]
     texts = [str(number) for number in numbers]
     texts[rng.randrange(len(texts))] = rng.choice(NUMBERS)
-    if rng.random() < 0.2:  # noqa: PLR2004
+    if _chance(rng, 0.2):
         texts.insert(rng.randrange(len(texts) + 1), rng.choice(NUMBERS))
     fields[key] = f"[{','.join(texts)}]"
     return made.file()
@@ -160,12 +164,12 @@ def places(rng: random.Random) -> bytes:
     for span in rng.sample(spans, rng.randint(1, len(spans))):
         end = rng.randrange(2)
         span[end] += rng.choice((-4, -1, 1, 2, 4, 8))
-        if rng.random() < 0.3:  # noqa: PLR2004
+        if _chance(rng, 0.3):
             span[1 - end] += span[end]
-    if rng.random() < 0.4:  # noqa: PLR2004
+    if _chance(rng, 0.4):
         rng.shuffle(spans)
     for (_, fields), span in zip(made.tensors, spans, strict=True):
-        fields['"data_offsets"'] = json.dumps(span if rng.random() < 0.9 else span[::-1])  # noqa: PLR2004
+        fields['"data_offsets"'] = json.dumps(span if _chance(rng, 0.9) else span[::-1])
     return made.file()
 
 
@@ -188,32 +192,32 @@ def values(rng: random.Random) -> bytes:
 def structure(rng: random.Random) -> bytes:
     """Missing fields, tensors that are no objects, other things on top."""
     made, fields = _one(rng)
-    what = rng.randrange(4)
-    if what == 0:
-        del fields[rng.choice(list(fields))]
-    elif what == 1:
-        made.more.append((json.dumps(rng.choice(NAMES)), rng.choice(VALUES)))
-    elif what == 2:  # noqa: PLR2004 - one of four
-        name, of = made.tensors.pop(0)
-        made.more.append((name, f"[{','.join(of.values())}]"))
-    else:
-        return framed(rng.choice(VALUES).encode(), rng.choice((b"", made.data)))
+    match rng.randrange(4):
+        case 0:
+            del fields[rng.choice(list(fields))]
+        case 1:
+            made.more.append((json.dumps(rng.choice(NAMES)), rng.choice(VALUES)))
+        case 2:
+            name, of = made.tensors.pop(0)
+            made.more.append((name, f"[{','.join(of.values())}]"))
+        case _:
+            return framed(rng.choice(VALUES).encode(), rng.choice((b"", made.data)))
     return made.file()
 
 
 def twice(rng: random.Random) -> bytes:
     """Keys that stand twice: of tensors, of fields, of metadata."""
     made, fields = _one(rng)
-    what = rng.randrange(4)
-    if what == 0:
-        made.tensors.append(rng.choice(made.tensors))
-    elif what == 1:
-        key = rng.choice(list(fields))
-        fields[f" {key}"] = rng.choice((fields[key], rng.choice(VALUES)))
-    elif what == 2:  # noqa: PLR2004 - one of four
-        made.more += [('"__metadata__"', rng.choice(("{}", "null", '{"a":"b"}')))] * 2
-    else:
-        made.more.append(('"__metadata__"', '{"a":"b","a":"c"}'))
+    match rng.randrange(4):
+        case 0:
+            made.tensors.append(rng.choice(made.tensors))
+        case 1:
+            key = rng.choice(list(fields))
+            fields[f" {key}"] = rng.choice((fields[key], rng.choice(VALUES)))
+        case 2:
+            made.more += [('"__metadata__"', rng.choice(("{}", "null", '{"a":"b"}')))] * 2
+        case _:
+            made.more.append(('"__metadata__"', '{"a":"b","a":"c"}'))
     return made.file()
 
 
@@ -253,7 +257,7 @@ def texts(rng: random.Random) -> bytes:
 
 def foreign(rng: random.Random) -> bytes:
     """Files of other kinds, and noise."""
-    return rng.choice(FOREIGN) if rng.random() < 0.2 else rng.randbytes(rng.randint(0, 64))  # noqa: PLR2004
+    return rng.choice(FOREIGN) if _chance(rng, 0.2) else rng.randbytes(rng.randint(0, 64))
 
 
 KINDS: Mapping[str, Maker] = {
