@@ -146,7 +146,7 @@ def test_a_copy_of_what_was_left_out_is_left_out_for_its_own_reason(tmp_path: Pa
     assert rows == [(f"acme/{name}", "non_finite_weights") for name in ("a", "b", "c")]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))])
 def test_faults_on_the_way_mix_up_no_copies(root: Path, tmp_path: Path, seed: int):
     for name in ("again", "more"):
         shutil.copytree(root / "acme", root / name)
@@ -160,9 +160,9 @@ def test_faults_on_the_way_mix_up_no_copies(root: Path, tmp_path: Path, seed: in
                 crawl(hub.endpoint, index, config=brisk, progress=Silent())
                 if not query(index, "FROM skips"):
                     break
-    for owner in ("acme", "again", "more"):
-        told = [row[:9] + row[10:] for row in query(index, READ.format(owner))]  # repeated requests aside
-        assert told == [row[:9] + row[10:] for row in query(scratch, READ.format(owner))]
+    for owner in ("acme", "again", "more"):  # repeated requests aside, and types that a stumbling listing left out
+        told, expected = ([row[:9] + row[10:12] for row in query(i, READ.format(owner))] for i in (index, scratch))
+        assert told == expected
     assert verify(index) == []
 
 

@@ -10,6 +10,7 @@ from crawler.forecast import Forecast
 from crawler.local_hub import HubOptions, LocalHub
 from crawler.settings import CrawlSettings, HubSettings
 from modelkin.cli.main import main
+from modelkin.cli.pipeline_commands import plan_lines
 from modelkin.config import Config
 from modelkin.pipeline import crawl, plan
 from modelkin.progress import Silent
@@ -111,13 +112,13 @@ def test_the_plan_is_that_of_the_walks_which_the_next_crawl_makes(tmp_path: Path
         assert (planned.walks, planned.resumed, agree(planned, done)) == (["full"], True, True)
 
 
-def test_a_plan_says_which_walk_it_is_of(tmp_path: Path, capsys):
-    world, index = World(tmp_path / "hub"), tmp_path / "index"
-    config = tmp_path / "config.toml"
-    config.write_text("[hub]\npage_models = 2\n[crawl]\nfull_below_models = 0\n")
-    with LocalHub(world.root) as hub:
-        for line in ("walk: the whole listing", "walk: of the listing what is new and what changed lately"):
-            assert main(["crawl", hub.endpoint, "--plan", "--index", str(index), "--config", str(config)]) == 0
-            assert line in capsys.readouterr().out
-            assert main(["crawl", hub.endpoint, "--index", str(index), "--config", str(config)]) == 0
-            capsys.readouterr()
+@pytest.mark.parametrize(
+    ("walks", "resumed", "line"),
+    [
+        (["full"], False, "walk: the whole listing"),
+        (["created", "modified"], False, "walk: of the listing what is new and what changed lately"),
+        (["full"], True, "walk: the whole listing, from where the last crawl was stopped"),
+    ],
+)
+def test_a_plan_says_which_walk_it_is_of(walks: list[str], resumed: bool, line: str):
+    assert plan_lines(Forecast(walks=walks, resumed=resumed))[0] == line
