@@ -1,8 +1,8 @@
 """Copies of models, found by what the Hub tells of their files before a byte of them is read.
 
-A model is uploaded again under other names, thousands of times for the best known. The Hub tells of every large file
-its sha256, beside the redirect that has to be asked for anyway (`X-Linked-Etag`), so that weights which are in the
-index, or which this crawl is reading at the moment, need not come again.
+Models are uploaded again under other names. The Hub tells of every large file its sha256, beside the redirect that has
+to be asked for anyway (`X-Linked-Etag`), so that weights which are in the index, or which this crawl is reading at the
+moment, need not come again.
 """
 
 import asyncio
