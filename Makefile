@@ -19,7 +19,7 @@ help:
 	@echo "make benchmark-accuracy  figures of recovery on held-out models, the paper's method beside them (first time: an hour)"
 	@echo "make benchmark-arborescence  time of the minimum arborescence beside other implementations"
 	@echo "make benchmark-engine  time and memory of gathering evidence, against yardsticks of the same run (minutes)"
-	@echo "make benchmark-crawl  throughput, requests, bytes and memory of the crawl, against a bare loop of the same run (minutes)"
+	@echo "make benchmark-crawl  throughput, requests, bytes and memory of the crawl against a bare loop, hostile headers, a thousand faulty crawls (minutes)"
 
 $(READY): pyproject.toml constraints/ci.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "modelkin needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
@@ -43,7 +43,9 @@ benchmark-engine: $(READY)
 	$(BIN)/python -m scripts.benchmarks.engine
 
 benchmark-crawl: $(READY)
+	$(BIN)/python -m scripts.benchmarks.headers
 	$(BIN)/python -m scripts.benchmarks.crawl
+	$(PYTEST) -q -m slow tests/crawler/test_faulty_crawls.py
 
 test: $(READY)
 	$(PYTEST) -n 2 -m "not slow and not cuda"

@@ -1,33 +1,56 @@
 """The weight files of one model on a Hub, opened: located, their headers read, their tensors described."""
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
+from uuid import UUID
 
 from crawler.adapter_header import AdapterHeader, read_adapter
 from crawler.architecture import describe
 from crawler.gguf_header import Value, next_prefix, parse_gguf
 from crawler.gguf_names import original_tensors
+from crawler.header_room import HeaderRoom
 from crawler.hub import HubClient
 from crawler.remote_file import RemoteFile
 from crawler.safetensors_header import LENGTH_BYTES, header_length, parse_header
 from crawler.shards import MAX_INDEX_BYTES, WeightFiles, choose_weights, parse_index, select_tensors
 from crawler.torch_contents import folder_pickles, parse_contents
 from crawler.transport import Tally
-from crawler.wording import quoted
-from storage.errors import ModelUnreadable
 from storage.types import Architecture, ByteRange, TensorSpec
 
 FIRST_READ_BYTES = 32 * 2**10
 """What is read of a file before its header's length is known; most headers are shorter."""
 
-MAX_HEADERS_BYTES = 96 * 2**20
-"""Headers of all files of a model together; half a million tensors, the most known, take some 75 MB."""
-
 _FILES_AT_ONCE = 16
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedWeights:
+    """The weight files of a model, located: nothing of their bytes is known but what the Hub says of them."""
+
+    repo_id: str
+    weights: WeightFiles
+    shard_of: Mapping[str, str]  # tensor name -> path, from an index
+    remotes: tuple[RemoteFile, ...]  # sorted by path
+
+    def contents(self) -> str | None:
+        """A UUID, made of all that the model is read from: equal ones are read alike. None where a sha256 is not told.
+
+        That is the kind of the files, sha256 and size of each in the order of their paths, and which of them an index
+        means for each tensor. The names of files and repositories do not count.
+        """
+        if not all(remote.sha256 for remote in self.remotes):
+            return None
+        places = {remote.path: place for place, remote in enumerate(self.remotes)}
+        files = [(remote.sha256, remote.size) for remote in self.remotes]
+        index = sorted((name, places[path]) for name, path in self.shard_of.items())
+        told = json.dumps([self.weights.kind, self.weights.pickled, files, index])
+        return str(UUID(hashlib.sha256(told.encode()).hexdigest()[:32]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,34 +96,53 @@ class Checkpoint:
 async def open_checkpoint(
     client: HubClient, repo_id: str, revision: str, *, file_names: Sequence[str], tally: Tally | None = None
 ) -> Checkpoint:
-    """Opens the model that `choose_weights` finds among the files: one resolve request a file, one more for an index.
+    """Locates a model's files and reads their headers. Raises what the two raise."""
+    located = await locate_weights(client, repo_id, revision, file_names=file_names, tally=tally)
+    async with HeaderRoom() as room:
+        return await read_headers(located, room)
+
+
+async def locate_weights(
+    client: HubClient, repo_id: str, revision: str, *, file_names: Sequence[str], tally: Tally | None = None
+) -> LocatedWeights:
+    """Locates what `choose_weights` finds among the files: one resolve request a file, one more for an index.
 
     Files of torch count where they may be opened (`crawler.torch_contents.pickles_of_folder`).
     Raises `ModelUnreadable` for whatever is wrong with the model, `HubError` when the Hub itself fails.
     """
-    pickles = folder_pickles()
-    weights = choose_weights(file_names, pickles=pickles is not None)
+    weights = choose_weights(file_names, pickles=folder_pickles() is not None)
     shard_of = await _read_index(client, repo_id, revision, weights=weights, tally=tally)
     paths = sorted(set(shard_of.values())) if shard_of else list(weights.files)
-    allowance = _Allowance(MAX_HEADERS_BYTES)
     slots = asyncio.Semaphore(_FILES_AT_ONCE)
 
-    async def opened(path: str) -> OpenFile:
+    async def located(path: str) -> RemoteFile:
         async with slots:
-            remote = await client.open_file(repo_id, revision, path, tally=tally)
-            if pickles is not None and weights.pickled:
-                data = await asyncio.to_thread(pickles, repo_id, path)
-                return await asyncio.to_thread(_open_torch, remote, allowance, data)
-            return await (_open_gguf if weights.kind == "gguf" else _open)(remote, allowance)
+            return await client.open_file(repo_id, revision, path, tally=tally)
 
-    files = await all_or_nothing([opened(path) for path in paths])
-    specs = select_tensors([spec for file in files for spec in file.specs], shard_of)
+    return LocatedWeights(repo_id, weights, shard_of, tuple(await all_or_nothing([located(path) for path in paths])))
+
+
+async def read_headers(located: LocatedWeights, room: HeaderRoom) -> Checkpoint:
+    """Reads the headers of located files. Raises `ModelUnreadable`, `HubError`."""
+    weights, pickles = located.weights, folder_pickles()
+    slots = asyncio.Semaphore(_FILES_AT_ONCE)
+
+    async def opened(remote: RemoteFile) -> OpenFile:
+        async with slots:
+            if pickles is not None and weights.pickled:
+                data = await asyncio.to_thread(pickles, located.repo_id, remote.path)
+                await room.take(len(data), remote.path)
+                return await asyncio.to_thread(_open_torch, remote, data)
+            return await (_open_gguf if weights.kind == "gguf" else _open)(remote, room)
+
+    files = await all_or_nothing([opened(remote) for remote in located.remotes])
+    specs = select_tensors([spec for file in files for spec in file.specs], located.shard_of)
     if weights.kind == "gguf":
         specs = original_tensors(files[0].values, specs)
     is_adapter = weights.kind == "adapter"
     adapter = await asyncio.to_thread(read_adapter, specs) if is_adapter else None
     architecture = await asyncio.to_thread(describe, specs, adapter=is_adapter)
-    return Checkpoint(architecture, dict(zip(paths, files, strict=True)), adapter)
+    return Checkpoint(architecture, {file.remote.path: file for file in files}, adapter)
 
 
 async def all_or_nothing(work: Iterable[Coroutine[object, object, T]]) -> list[T]:
@@ -114,18 +156,6 @@ async def all_or_nothing(work: Iterable[Coroutine[object, object, T]]) -> list[T
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-@dataclass(slots=True)
-class _Allowance:
-    """Bytes of headers that the files of a model may still have together."""
-
-    left: int
-
-    def take(self, size: int, path: str) -> None:
-        self.left -= size
-        if self.left < 0:
-            raise ModelUnreadable("too_large", f"the headers up to {quoted(path)} exceed {MAX_HEADERS_BYTES} bytes")
-
-
 async def _read_index(
     client: HubClient, repo_id: str, revision: str, *, weights: WeightFiles, tally: Tally | None
 ) -> Mapping[str, str]:
@@ -137,27 +167,26 @@ async def _read_index(
     return await asyncio.to_thread(parse_index, data, index_file=path, pickled=weights.pickled)
 
 
-def _open_torch(remote: RemoteFile, allowance: _Allowance, contents: bytes) -> OpenFile:
-    allowance.take(len(contents), remote.path)
+def _open_torch(remote: RemoteFile, contents: bytes) -> OpenFile:
     specs = parse_contents(contents, file=remote.path, file_size=remote.size)
     return OpenFile(remote, specs, head=b"", header_bytes=len(contents))
 
 
-async def _open(remote: RemoteFile, allowance: _Allowance) -> OpenFile:
+async def _open(remote: RemoteFile, room: HeaderRoom) -> OpenFile:
     head = await remote.read(0, min(FIRST_READ_BYTES, remote.size))
     length = header_length(head, remote.size)
-    allowance.take(length, remote.path)
+    await room.take(length, remote.path)
     rest = await remote.read(len(head), max(len(head), LENGTH_BYTES + length))
     specs = await asyncio.to_thread(parse_header, head + rest, file=remote.path, file_size=remote.size)
     return OpenFile(remote, specs, head, header_bytes=len(head) + len(rest))
 
 
-async def _open_gguf(remote: RemoteFile, allowance: _Allowance) -> OpenFile:
+async def _open_gguf(remote: RemoteFile, room: HeaderRoom) -> OpenFile:
     """Reads on until the header is whole: only its end tells where that is."""
     data = await remote.read(0, min(FIRST_READ_BYTES, remote.size))
-    allowance.take(len(data), remote.path)
+    await room.take(len(data), remote.path)
     while (header := await asyncio.to_thread(parse_gguf, data, file=remote.path, file_size=remote.size)) is None:
         more = await remote.read(len(data), next_prefix(len(data), remote.size))
-        allowance.take(len(more), remote.path)
+        await room.take(len(more), remote.path)
         data += more
     return OpenFile(remote, header.tensors, data[:FIRST_READ_BYTES], header_bytes=len(data), values=header.values)

@@ -5,12 +5,14 @@ import bisect
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from crawler.adapter_header import AdapterHeader
-from crawler.checkpoint import Checkpoint, all_or_nothing, open_checkpoint
+from crawler.checkpoint import Checkpoint, LocatedWeights, all_or_nothing, locate_weights, read_headers
+from crawler.copies import Originals
+from crawler.header_room import HeaderRoom
 from crawler.hub import HubClient
 from crawler.listing_row import model_config, wrapped_base
 from crawler.sampling import byte_ranges, make_plan, plan_blocks
@@ -19,7 +21,18 @@ from crawler.torch_contents import folder_pickles
 from crawler.transport import Tally
 from crawler.wording import quoted
 from storage.errors import HubError, ModelUnreadable
-from storage.types import Architecture, ByteRange, Cost, Fingerprint, ModelRef, SamplePlan, Skip, WeightArray
+from storage.types import (
+    Architecture,
+    ByteRange,
+    CopiedModel,
+    Cost,
+    Fingerprint,
+    KnownWeights,
+    ModelRef,
+    SamplePlan,
+    Skip,
+    WeightArray,
+)
 
 CONFIG_FILE = "config.json"
 ADAPTER_CONFIG_FILE = "adapter_config.json"
@@ -36,22 +49,40 @@ class ReadModel:
     fingerprint: Fingerprint
     architecture: Architecture
     adapter: AdapterHeader | None = None  # of an unmerged adapter
+    is_copy: bool = False  # what was read is another model of the same contents
+
+
+Outcome = ReadModel | CopiedModel | Skip
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What models that are read at the same time have in common."""
+
+    originals: Originals[ReadModel] | None = None  # of copies among them; None: every model is read
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # of those with large headers
 
 
 async def read_models(
-    client: HubClient, refs: Iterable[ModelRef], settings: CrawlSettings, *, costs: dict[str, Cost] | None = None
-) -> AsyncIterator[ReadModel | Skip]:
+    client: HubClient,
+    refs: Iterable[ModelRef],
+    settings: CrawlSettings,
+    *,
+    costs: dict[str, Cost] | None = None,
+    originals: Originals[ReadModel] | None = None,
+) -> AsyncIterator[Outcome]:
     """Every model's outcome, in the order of completion, at most `settings.models_at_once` under way at a time.
 
-    Before a model's outcome comes, `costs` receives by its hub id what it cost.
+    Before a model's outcome comes, `costs` receives by its hub id what it cost. Of copies of `originals` no weight is
+    read: of what the index has they are a `CopiedModel`, of what this crawl brought a `ReadModel` as the other is.
     Whatever is wrong with one model makes it a `Skip`; a `HubError` ends the walk, because it would meet all of them.
     """
-    waiting = iter(refs)
-    running: set[asyncio.Task[ReadModel | Skip]] = set()
+    waiting, shared = iter(refs), Shared(originals)
+    running: set[asyncio.Task[Outcome]] = set()
     try:
         while True:
             while len(running) < settings.models_at_once and (ref := next(waiting, None)) is not None:
-                running.add(asyncio.create_task(_outcome(client, ref, settings, costs=costs)))
+                running.add(asyncio.create_task(_outcome(client, ref, settings, costs=costs, shared=shared)))
             if not running:
                 return
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -64,9 +95,14 @@ async def read_models(
 
 
 async def read_model(
-    client: HubClient, ref: ModelRef, settings: CrawlSettings, *, tally: Tally | None = None
-) -> ReadModel:
-    """Samples one model: its header, then the ranges of its plan.
+    client: HubClient,
+    ref: ModelRef,
+    settings: CrawlSettings,
+    *,
+    tally: Tally | None = None,
+    shared: Shared | None = None,
+) -> ReadModel | CopiedModel:
+    """Samples one model: its header, then the ranges of its plan; a copy takes over what is known of its original.
 
     Raises `ModelUnreadable`, among others for weights that cannot be what training made: NaN or infinite
     (`non_finite_weights`), or the same number in every sampled tensor (`constant_weights`).
@@ -75,35 +111,75 @@ async def read_model(
         raise ModelUnreadable("disabled", "the Hub has disabled the repository", retry=True)
     if not ref.file_names:  # a request for each such model would be one for each empty repository
         raise ModelUnreadable("no_files_listed", "the listing tells no files of it", retry=True)
-    tally, names = tally or Tally(), ref.file_names
-    checkpoint = await open_checkpoint(client, ref.repo_id, ref.revision, file_names=names, tally=tally)
-    plan = await asyncio.to_thread(
-        make_plan, checkpoint.architecture, budget_weights=settings.budget_weights, version=settings.plan_version
-    )
-    values, sampled_bytes = await _sample(checkpoint, plan)
-    complete = _with_base if checkpoint.adapter else _with_config
-    described = await complete(client, ref, names=names, tally=tally)
-    fingerprint = Fingerprint(
-        hub_id=ref.hub_id,
-        revision=ref.revision,
-        plan=plan,
-        values=values,
-        dtype=_sampled_dtype(plan, checkpoint.architecture),
-        parameters=checkpoint.architecture.parameters,
-        weights_sha256=checkpoint.sha256,
-        header_bytes=checkpoint.header_bytes,
-        sampled_bytes=sampled_bytes,
-        resolver_requests=tally.resolver_requests,
-    )
-    return ReadModel(described, fingerprint, checkpoint.architecture, checkpoint.adapter)
+    tally, shared = tally or Tally(), shared or Shared()
+    located = await locate_weights(client, ref.repo_id, ref.revision, file_names=ref.file_names, tally=tally)
+    contents = None if shared.originals is None else await asyncio.to_thread(located.contents)
+    if shared.originals is None or contents is None:
+        return await _described(client, await _read(ref, located, settings, shared.turn), tally)
+    known = await shared.originals.find(contents)
+    if known is not None:
+        return await _described(client, _copied(ref, known), tally)
+    read: ReadModel | None = None
+    try:
+        read = await _read(ref, located, settings, shared.turn)
+        read = replace(read, fingerprint=replace(read.fingerprint, contents=contents))
+    finally:
+        shared.originals.settle(contents, read)
+    return await _described(client, read, tally)
+
+
+async def _read(ref: ModelRef, located: LocatedWeights, settings: CrawlSettings, turn: asyncio.Lock) -> ReadModel:
+    async with HeaderRoom(turn) as room:
+        checkpoint = await read_headers(located, room)
+        architecture = checkpoint.architecture
+        plan = await asyncio.to_thread(
+            make_plan, architecture, budget_weights=settings.budget_weights, version=settings.plan_version
+        )
+        values, sampled_bytes = await _sample(checkpoint, plan)
+        fingerprint = Fingerprint(
+            hub_id=ref.hub_id,
+            revision=ref.revision,
+            plan=plan,
+            values=values,
+            dtype=_sampled_dtype(plan, architecture),
+            parameters=architecture.parameters,
+            weights_sha256=checkpoint.sha256,
+            header_bytes=checkpoint.header_bytes,
+            sampled_bytes=sampled_bytes,
+            resolver_requests=0,
+        )
+        return ReadModel(ref, fingerprint, architecture, checkpoint.adapter)
+
+
+def _copied(ref: ModelRef, known: ReadModel | KnownWeights) -> ReadModel | CopiedModel:
+    if isinstance(known, KnownWeights):
+        return CopiedModel(ref, known, resolver_requests=0)
+    own = replace(known.fingerprint, hub_id=ref.hub_id, revision=ref.revision)
+    return replace(known, ref=ref, fingerprint=own, is_copy=True)
+
+
+async def _described(client: HubClient, model: ReadModel | CopiedModel, tally: Tally) -> ReadModel | CopiedModel:
+    """The model with what its configuration adds, and the requests that all of it took."""
+    is_adapter = model.weights.is_adapter if isinstance(model, CopiedModel) else model.adapter is not None
+    complete = _with_base if is_adapter else _with_config
+    ref = await complete(client, model.ref, names=model.ref.file_names, tally=tally)
+    if isinstance(model, CopiedModel):
+        return replace(model, ref=ref, resolver_requests=tally.resolver_requests)
+    fingerprint = replace(model.fingerprint, resolver_requests=tally.resolver_requests)
+    return replace(model, ref=ref, fingerprint=fingerprint)
 
 
 async def _outcome(
-    client: HubClient, ref: ModelRef, settings: CrawlSettings, *, costs: dict[str, Cost] | None
-) -> ReadModel | Skip:
+    client: HubClient,
+    ref: ModelRef,
+    settings: CrawlSettings,
+    *,
+    costs: dict[str, Cost] | None,
+    shared: Shared,
+) -> Outcome:
     tally = Tally()
     try:
-        return await read_model(client, ref, settings, tally=tally)
+        return await read_model(client, ref, settings, tally=tally, shared=shared)
     except HubError:
         raise
     except ModelUnreadable as error:

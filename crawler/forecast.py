@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crawler.checkpoint import FIRST_READ_BYTES
 from crawler.crawl import ADAPTER_CONFIG_FILE, CONFIG_FILE
@@ -23,7 +23,9 @@ Limits = Mapping[Bucket, tuple[int, int]]
 class Forecast:
     """Sums over models; `bytes_at_most` holds where headers lie within the first 32 KiB of their files."""
 
-    models: int = 0
+    walks: list[str] = field(default_factory=list)  # over the listing, in their order: full, created, modified
+    resumed: bool = False  # the first of them goes on where a crawl was stopped
+    models: int = 0  # listed by these walks, each counted once
     unchanged: int = 0  # of these, as the index has them
     without_weights: int = 0  # of these, told by their names to be unreadable: no request
     to_read: int = 0

@@ -2,9 +2,7 @@
 
 A file is 8 bytes, little-endian: the length N of the header; N bytes of JSON, name -> {dtype, shape, data_offsets};
 then the tensors' bytes, row-major, each at its offsets from byte 8 + N, without holes. The verdict is that of the
-`safetensors` library (0.8), and stricter in four points: no key may stand twice in an object, the header has at most
-25 MB (the limit of the Hub's own clients), no number exceeds 2**53, and a tensor is the object that the format
-describes (the library also takes a list of the three values in order, and an object {"F32": null} for a dtype).
+`safetensors` library (0.8), and stricter where docs/weight-files.md says so, as about keys that stand twice.
 """
 
 import json

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NoReturn
 
+from crawler.other_formats import refuse_weights
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
 from storage.types import TensorSpec
@@ -46,11 +47,6 @@ _GGUF = ".gguf"
 _NO_GGUF_MODEL = re.compile(r"(^|[-_./])(mmproj|imatrix|vocab|lora)[-_.]", re.ASCII | re.IGNORECASE)
 _GGUF_QUALITY = re.compile(r"(?<![a-z0-9])(bf16|f16|fp16|f32|fp32|i?q(?P<bits>\d))(?![a-z])", re.ASCII | re.IGNORECASE)
 _MOST_BITS = 16
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-_ONLY_PICKLE = (
-    "its weights are in pickles: these are opened in a folder of this machine only, under the names "
-    "pytorch_model.bin and adapter_model.bin; download it, or convert it to safetensors"
-)
 _MAX_PATH_CHARS = 1024
 
 
@@ -78,7 +74,7 @@ def choose_weights(file_names: Iterable[str], *, pickles: bool = False) -> Weigh
     6. The GGUF file, or complete set of pieces, whose name promises most bits a weight: of equal ones the first, in the
        root before any folder. Projectors, importance matrices, vocabularies and adapters are told by their names.
 
-    Raises `ModelUnreadable` when there is none: `incomplete_pieces`, `only_gguf`, `only_pickle` or `no_safetensors`.
+    Raises `ModelUnreadable` when there is none: `incomplete_pieces`, `only_gguf`, or what `crawler.other_formats` says.
     """
     names = {name for name in file_names if is_plain_path(name)}
     found = _usual(names, _ROOT_NAMES, _DIFFUSION_NAMES) or _loose_or_deeper(names)
@@ -217,11 +213,9 @@ def _refuse(names: Collection[str]) -> NoReturn:
     endings = {name.lower()[name.rfind(".") :] for name in names}
     if _SUFFIX in endings:
         raise ModelUnreadable("incomplete_pieces", "some of the pieces of its safetensors weights are missing")
-    if ".gguf" in endings:
+    if _GGUF in endings:
         raise ModelUnreadable("only_gguf", "of its GGUF files none is a whole model")
-    if endings & set(_PICKLES):
-        raise ModelUnreadable("only_pickle", _ONLY_PICKLE)
-    raise ModelUnreadable("no_safetensors", "it has no safetensors file")
+    refuse_weights(names)
 
 
 def _folder(path: str) -> str:

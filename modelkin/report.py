@@ -10,6 +10,7 @@ class RunReport:
     run_id: int = 0
     listed: int = 0
     fetched: int = 0
+    copied: int = 0  # of these: the index had their weights, of which none was read
     unchanged: int = 0
     removed: int = 0
     skipped_now: int = 0

@@ -46,14 +46,19 @@ def commit_fingerprints(
         for plan_id, batch in by_plan.items():
             _put_plan(catalog, batch[0].plan)
             _put_fingerprints(catalog, batch, file_name=names[plan_id])
-        database.write("drop_skips", hub_ids=[item.hub_id for item in fingerprints])
-        database.write(
-            "put_config",
-            hub_id=[ref.hub_id for ref in refs],
-            model_type=[ref.model_type for ref in refs],
-            model_class=[ref.model_class for ref in refs],
-        )
-        _put_costs(catalog, costs)
+        put_read(catalog, refs, costs)
+
+
+def put_read(catalog: Catalog, refs: Sequence[ModelRef], costs: Sequence[Cost]) -> None:
+    """What else is stored of models that are in the index now; part of the caller's transaction."""
+    catalog.database.write("drop_skips", hub_ids=[ref.hub_id for ref in refs])
+    catalog.database.write(
+        "put_config",
+        hub_id=[ref.hub_id for ref in refs],
+        model_type=[ref.model_type for ref in refs],
+        model_class=[ref.model_class for ref in refs],
+    )
+    _put_costs(catalog, costs)
 
 
 def commit_listing(catalog: Catalog, models: Sequence[ModelRef], *, sweep_id: int) -> None:
@@ -132,10 +137,9 @@ def _put_plan(catalog: Catalog, plan: SamplePlan) -> None:
 def _put_fingerprints(catalog: Catalog, batch: Sequence[Fingerprint], *, file_name: str) -> None:
     catalog.database.write(
         "put_fingerprints",
-        plan_id=batch[0].plan.plan_id,
-        file_name=file_name,
         hub_id=[item.hub_id for item in batch],
         revision=[item.revision for item in batch],
+        plan_id=[item.plan.plan_id for item in batch],
         dtype=[item.dtype for item in batch],
         parameters=[item.parameters for item in batch],
         values_sha256=[values_sha256(item.values) for item in batch],
@@ -143,7 +147,9 @@ def _put_fingerprints(catalog: Catalog, batch: Sequence[Fingerprint], *, file_na
         header_bytes=[item.header_bytes for item in batch],
         sampled_bytes=[item.sampled_bytes for item in batch],
         resolver_requests=[item.resolver_requests for item in batch],
+        file_name=[file_name] * len(batch),
         row_number=list(range(len(batch))),
+        contents=[item.contents for item in batch],
     )
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import numpy as np
@@ -36,6 +37,12 @@ class Database:
             self._connection = duckdb.connect(str(path), read_only=read_only, config=options)
         except duckdb.Error as error:
             raise IndexFault(_open_failure(path, error)) from error
+
+    def beside(self) -> Self:
+        """A connection of its own for another thread, which sees what this one has committed."""
+        other = copy(self)
+        other._connection = self._connection.cursor()  # noqa: SLF001 - of our own kind
+        return other
 
     def close(self) -> None:
         """Closes the connection and releases the file."""

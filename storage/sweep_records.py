@@ -30,16 +30,21 @@ class Sweep:
 class SweepHistory:
     """What finished walks of one scope leave for the next ones; None where there was none."""
 
-    models: int  # listed now
-    newest_hub_id: str | None
-    last_full: datetime | None  # UTC
-    mark: datetime | None  # the newest lastModified when the last full or modified walk began, UTC
+    models: int = 0  # listed now
+    newest_hub_id: str | None = None
+    last_full: datetime | None = None  # UTC
+    mark: datetime | None = None  # the newest lastModified when the last full or modified walk began, UTC
 
 
 def unfinished_sweep(catalog: Catalog, *, scope: str = "") -> Sweep | None:
     """The walk that was stopped, if one was; walks of another scope saw other models and are forgotten."""
     catalog.database.write("drop_foreign_sweeps", scope=scope)
-    rows = catalog.database.rows("open_sweep")
+    return stopped_sweep(catalog, scope=scope)
+
+
+def stopped_sweep(catalog: Catalog, *, scope: str = "") -> Sweep | None:
+    """The walk of this scope that was stopped, if one was."""
+    rows = catalog.database.rows("open_sweep", scope=scope)
     return Sweep(int(rows[0][0]), *rows[0][1:]) if rows else None
 
 

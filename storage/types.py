@@ -219,6 +219,37 @@ class Fingerprint:
     header_bytes: int
     sampled_bytes: int
     resolver_requests: int
+    contents: str | None = None  # digest of its weight files, a UUID: equal ones are the same bytes; None: not told
+
+
+@dataclass(frozen=True, slots=True)
+class KnownWeights:
+    """What is stored of weights that were read, whoever's they are: where their sample lies and what it is of."""
+
+    contents: str  # a UUID
+    plan_id: str
+    dtype: str
+    parameters: int
+    values_sha256: str
+    weights_sha256: str | None
+    header_bytes: int
+    sampled_bytes: int
+    file_name: str
+    row_number: int
+    layout_id: str
+    is_adapter: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedModel:
+    """A model whose weights are known: the Hub tells of its files what it told of another's. None of them was read.
+
+    `ref` is the listing's, with what the configuration added.
+    """
+
+    ref: ModelRef
+    weights: KnownWeights
+    resolver_requests: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,10 @@ def _tell_plan(found: "Forecast", *, as_json: bool) -> None:
 def plan_lines(found: "Forecast") -> list[str]:
     """What a crawl would ask for, in a few lines."""
     took = "the Hub told no limits" if found.hours is None else f"at least {found.hours:.1f} h at the Hub's limits"
+    whole = found.walks == ["full"]
+    walk = "the whole listing" if whole else "of the listing what is new and what changed lately"
     return [
+        f"walk: {walk}{', from where the last crawl was stopped' if found.resumed else ''}",
         f"{found.models} models listed: {found.to_read} to read, {found.unchanged} unchanged",
         f"{found.without_weights} more have no weights that can be read",
         f"requests: {found.api_requests} to the API, {found.resolver_requests} to the file resolver",
@@ -190,6 +193,8 @@ def report_lines(report: RunReport) -> list[str]:
         f"this run: {report.fetched} models read ({report.fetched_bytes:,} bytes), {report.unchanged} unchanged",
         f"          {report.removed} models gone, {report.edges_opened} edges new, {report.edges_closed} ended",
     ]
+    if report.copied:
+        lines.append(f"          {report.copied} of the models read are copies of known ones, and cost no weight byte")
     if report.clusters_pending:
         lines.append(
             f"{report.clusters_pending} trees stand on samples so far: run again, or raise [exact] budget_bytes"

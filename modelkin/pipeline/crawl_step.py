@@ -1,32 +1,35 @@
 """Crawl: walk the listing page by page, read what is new or changed, and commit each page with its cursor."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 
-from crawler.crawl import ReadModel, read_models
+from crawler.copies import Originals
+from crawler.crawl import Outcome, ReadModel, read_models
 from crawler.hub import HubClient
-from crawler.listing_walk import ListingOrder
 from crawler.torch_contents import pickles_of_folder
 from crawler.transport import Tally
 from modelkin.config import Config
 from modelkin.pickles import PickleReader
 from modelkin.pipeline.hub_address import HubAddress, reach
-from modelkin.pipeline.sweeps import WalkPlan, first_walk, is_walked, scope_of, walk_after
+from modelkin.pipeline.sweeps import ORDERS, WalkPlan, first_walk, is_always_full, is_walked, scope_of, walk_after
 from modelkin.progress import Progress
 from modelkin.report import RunReport
 from storage.adapter_records import Layout, ModelLayout, put_layouts
 from storage.catalog import Catalog
+from storage.copy_records import commit_copies, known_weights
 from storage.crawl_records import commit_fingerprints, commit_listing, commit_page_end, finish_sweep, settled
-from storage.sweep_records import Sweep, SweepKind, mark_sweep, start_sweep, sweep_history, unfinished_sweep
-from storage.types import Cost, ListingPage, ModelRef, Skip
+from storage.sweep_records import Sweep, mark_sweep, start_sweep, sweep_history, unfinished_sweep
+from storage.types import CopiedModel, Cost, KnownWeights, ListingPage, ModelRef, Skip
 
 COMMIT_MODELS = 256
 """Models read between two commits inside a page: what a crash costs at the most, beside the requests in flight."""
 
-ORDERS: Mapping[SweepKind, ListingOrder] = {"full": "createdAt", "created": "createdAt", "modified": "lastModified"}
+COMMIT_TENSORS = 100_000
+"""Tensors described in memory between two commits: a few models may have as many as hundreds of usual ones."""
 
 MODULE_PARTS = ("path", "rows", "cols", "rank", "dora")
 """Fields of an adapted module, in the order of a layout's."""
@@ -41,11 +44,13 @@ class CrawlStep:
         self._progress = progress
         self._report = report
         self._costs: dict[str, Cost] = {}
+        self._lookups, self._one_lookup = catalog.database.beside(), Lock()
+        self._originals: Originals[ReadModel] = Originals(self._known)
         self._scope = scope_of(config.hub)
 
     def run(self, address: HubAddress) -> None:
         """Goes on with the walk that was stopped, or walks the whole listing, or what is new and what changed."""
-        with reach(address) as (endpoint, token), _openable_pickles(address):
+        with closing(self._lookups), reach(address) as (endpoint, token), _openable_pickles(address):
             asyncio.run(self._crawl(address, endpoint, token))
 
     async def _crawl(self, address: HubAddress, endpoint: str, token: str | None) -> None:
@@ -64,7 +69,7 @@ class CrawlStep:
             if stopped.next_cursor is not None:
                 self._progress.note("going on with the crawl that was stopped")
             return stopped
-        always_full = address.is_folder or bool(self._config.hub.repositories)
+        always_full = is_always_full(address, self._config.hub)
         history = sweep_history(self._catalog, scope=self._scope)
         return self._start(first_walk(history, self._config.crawl, datetime.now(UTC), always_full=always_full))
 
@@ -125,7 +130,7 @@ class CrawlStep:
     async def _read(self, client: HubClient, fresh: Sequence[ModelRef]) -> list[Skip]:
         """Reads models and commits them batch by batch, one batch in a thread while the next is being read."""
         skips: list[Skip] = []
-        batch: list[ReadModel] = []
+        batch: list[ReadModel | CopiedModel] = []
         commit: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         commit.set_result(None)
         try:
@@ -134,7 +139,7 @@ class CrawlStep:
                     skips.append(outcome)
                 else:
                     batch.append(outcome)
-                if len(batch) >= COMMIT_MODELS:
+                if len(batch) >= COMMIT_MODELS or _tensors(batch) >= COMMIT_TENSORS:
                     await commit
                     commit = asyncio.ensure_future(asyncio.to_thread(self._commit, batch))
                     batch = []
@@ -143,19 +148,35 @@ class CrawlStep:
             self._commit(batch)
         return skips
 
-    async def _outcomes(self, client: HubClient, fresh: Sequence[ModelRef]) -> AsyncIterator[ReadModel | Skip]:
-        async for outcome in read_models(client, fresh, self._config.crawl, costs=self._costs):
+    async def _outcomes(self, client: HubClient, fresh: Sequence[ModelRef]) -> AsyncIterator[Outcome]:
+        crawl, originals = self._config.crawl, self._originals
+        async for outcome in read_models(client, fresh, crawl, costs=self._costs, originals=originals):
             self._progress.advance()
             yield outcome
 
-    def _commit(self, batch: Sequence[ReadModel]) -> None:
-        if not batch:
-            return
-        put_layouts(self._catalog, [_layout(read) for read in batch])
-        costs = self._spent(read.ref.hub_id for read in batch)
-        commit_fingerprints(self._catalog, [read.fingerprint for read in batch], [read.ref for read in batch], costs)
+    def _known(self, contents: str) -> KnownWeights | None:
+        budget_weights, version = self._config.crawl.budget_weights, self._config.crawl.plan_version
+        with self._one_lookup:
+            return known_weights(self._lookups, contents, budget_weights=budget_weights, plan_version=version)
+
+    def _commit(self, batch: Sequence[ReadModel | CopiedModel]) -> None:
+        read = [model for model in batch if isinstance(model, ReadModel)]
+        copies = [model for model in batch if isinstance(model, CopiedModel)]
+        if read:
+            costs = self._spent(model.ref.hub_id for model in read)
+            put_layouts(self._catalog, [_layout(model) for model in read])
+            commit_fingerprints(self._catalog, [each.fingerprint for each in read], [each.ref for each in read], costs)
+            self._originals.stored(model.fingerprint.contents for model in read)
+        if copies:
+            commit_copies(self._catalog, copies, self._spent(model.ref.hub_id for model in copies))
         self._report.fetched += len(batch)
-        self._report.fetched_bytes += sum(r.fingerprint.header_bytes + r.fingerprint.sampled_bytes for r in batch)
+        self._report.copied += len(copies) + sum(model.is_copy for model in read)
+        fetched = [model.fingerprint for model in read if not model.is_copy]
+        self._report.fetched_bytes += sum(each.header_bytes + each.sampled_bytes for each in fetched)
+
+
+def _tensors(batch: Iterable[ReadModel | CopiedModel]) -> int:
+    return sum(len(model.architecture.tensors) for model in batch if isinstance(model, ReadModel))
 
 
 def _newest(page: ListingPage) -> datetime | None:

@@ -3,12 +3,17 @@
 A pure function of what the catalog remembers, so that it can be tested without a Hub.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from crawler.listing_walk import ListingOrder
 from crawler.settings import CrawlSettings, HubSettings
+from modelkin.pipeline.hub_address import HubAddress
 from storage.sweep_records import Sweep, SweepHistory, SweepKind
 from storage.types import ListingPage
+
+ORDERS: Mapping[SweepKind, ListingOrder] = {"full": "createdAt", "created": "createdAt", "modified": "lastModified"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,11 @@ def scope_of(settings: HubSettings) -> str:
     if settings.repositories:
         return f"repositories={','.join(sorted(settings.repositories))}"
     return f"author={settings.author}" if settings.author else ""
+
+
+def is_always_full(address: HubAddress, settings: HubSettings) -> bool:
+    """Whether nothing but a walk over everything makes sense: it costs little, or there is no other way to ask."""
+    return address.is_folder or bool(settings.repositories)
 
 
 def first_walk(history: SweepHistory, settings: CrawlSettings, now: datetime, *, always_full: bool) -> WalkPlan:

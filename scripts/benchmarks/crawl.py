@@ -10,7 +10,9 @@ import argparse
 import asyncio
 import itertools
 import json
+import math
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -36,6 +38,7 @@ CONNECTIONS = 32
 MODELS_AT_ONCE = 16
 RSS_EVERY_MODELS = 10_000
 KIB = 1024
+SHAPES = {"q": (256, 256), "k": (256, 256), "v": (256, 256), "o": (256, 256), "up": (1024, 256), "down": (256, 1024)}
 
 SERVE = """
 import sys
@@ -62,30 +65,24 @@ def process(*command: str) -> Iterator[str]:
 
 
 def write_models(root: Path, models: int) -> None:
-    """One model of 6 MB under many names, hard links of one file."""
-    generator = np.random.default_rng(0)
-    shapes = {
-        "q": (256, 256),
-        "k": (256, 256),
-        "v": (256, 256),
-        "o": (256, 256),
-        "up": (1024, 256),
-        "down": (256, 1024),
-    }
-    tensors = {
-        f"layers.{layer}.{name}.weight": generator.standard_normal(shape, dtype=np.float32)
-        for layer in range(2)
-        for name, shape in shapes.items()
-    }
-    first = root / "owner" / "m0000" / "model.safetensors"
+    """Models of 6 MB, each with weights of its own: copies would not be read."""
+    pool = np.random.default_rng(0).standard_normal(2**22, dtype=np.float32)
     for number in range(models):
         folder = root / "owner" / f"m{number:04}"
         folder.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps({"model_type": "tiny", "architectures": ["Tiny"]}))
-        if number:
-            (folder / "model.safetensors").hardlink_to(first)
-        else:
-            save_file(tensors, first)
+        tensors = {
+            f"layers.{layer}.{name}.weight": pool[number + layer :][: math.prod(shape)].reshape(shape)
+            for layer in range(2)
+            for name, shape in SHAPES.items()
+        }
+        save_file(tensors, folder / "model.safetensors")
+
+
+def copy_models(root: Path, copies: int) -> None:
+    """The first models under other names, as hard links."""
+    for number in range(copies):
+        shutil.copytree(root / "owner" / f"m{number:04}", root / "again" / f"m{number:04}", copy_function=os.link)
 
 
 @contextmanager
@@ -144,6 +141,9 @@ def throughput(models: int, rounds: int) -> list[Figure]:
                 began = time.perf_counter()
                 asyncio.run(bare_loop(heads, spans))
                 loops.append(time.perf_counter() - began)
+            copies = max(1, models // 10)
+            copy_models(folder / "hub", copies)
+            again = crawl(endpoint, folder / "index0", config=Config(), progress=Silent())
     crawl_s, loop_s = statistics.median(crawls), statistics.median(loops)
     return [
         Figure("throughput", models / crawl_s, "models/s", ">= 40"),
@@ -154,6 +154,8 @@ def throughput(models: int, rounds: int) -> list[Figure]:
         Figure("CDN requests", report.cdn_requests / models, "a model"),
         Figure("header", (report.fetched_bytes - _sampled(spans) * models) / models / KIB, "KiB a model"),
         Figure("beyond the header", _sampled(spans) / KIB, "KiB a model", "<= 256"),
+        Figure("resolver requests, copies", again.resolver_requests / copies, "a model", "1"),
+        Figure("CDN requests, copies", again.cdn_requests / copies, "a model", "0"),
     ]
 
 

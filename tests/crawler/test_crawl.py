@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import crawler.checkpoint
 import crawler.crawl
+import crawler.header_room
 from crawler.crawl import ReadModel, read_model, read_models
 from crawler.hub import HubClient
 from crawler.local_hub import LocalHub
@@ -114,7 +114,7 @@ async def test_sharding_changes_nothing_but_the_requests(root, serve, hasty, ind
 async def test_headers_that_are_long_together_are_refused(root, serve, hasty, monkeypatch):
     items = list(random_tensors(**LARGE).items())
     write_shards(root, "acme/sharded", [dict(items[:5]), dict(items[5:])])
-    monkeypatch.setattr(crawler.checkpoint, "MAX_HEADERS_BYTES", 800)  # more than each of the two, less than both
+    monkeypatch.setattr(crawler.header_room, "MAX_HEADERS_BYTES", 800)  # more than each of the two, less than both
     assert (await crawl(serve(), hasty))["acme/sharded"].reason == "too_large"
 
 
@@ -131,6 +131,29 @@ async def test_rows_that_lie_across_their_codes_are_sampled_of_a_folder_and_of_s
     assert "download it" in skip.detail
     with pickles_of_folder(root, pytest.fail):
         assert isinstance((await crawl(hub, hasty))["acme/gptq"], ReadModel)
+
+
+async def test_models_with_large_headers_are_read_one_after_the_other(root, serve, hasty, monkeypatch):
+    items = list(random_tensors(**LARGE).items())
+    for number in range(4):
+        write_shards(root, f"acme/m{number}", [dict(items[:5]), dict(items[5:])], index=False)
+    monkeypatch.setattr(crawler.header_room, "LARGE_HEADERS_BYTES", 800)  # more than each of the two, less than both
+    under_way, most = 0, 0
+    sample = crawler.crawl._sample
+
+    async def counted(checkpoint, plan):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        try:
+            return await sample(checkpoint, plan)
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr(crawler.crawl, "_sample", counted)
+    outcomes = await crawl(serve(), hasty)
+    assert [type(outcome) for outcome in outcomes.values()] == [ReadModel] * 4
+    assert most == 1
 
 
 async def test_adapters_are_read_and_kept_apart(root, serve, hasty):
@@ -237,6 +260,23 @@ async def test_what_cannot_be_read_is_recorded_and_the_others_go_on(root, serve,
     assert len(outcomes) == 15
     assert {o.reason for o in outcomes.values() if o.retry} == {"gated", "disabled"}
     assert all(o.stage == "crawl" and o.detail.isprintable() for o in outcomes.values())
+
+
+UNUSABLE = {
+    "infinite": ({"a": torch.full((64, 64), float("inf"))}, "non_finite_weights"),
+    "zeros": ({"a": torch.zeros(64, 64), "b": torch.zeros(64, 64)}, "constant_weights"),
+    "scalars": ({"a": torch.tensor(1.0), "b": torch.ones(500), "c": torch.zeros(0, 64)}, "no_comparable_tensors"),
+    "nothing": ({}, "no_comparable_tensors"),
+}
+
+
+async def test_weights_that_no_training_made_are_left_out(root, serve, hasty):
+    for name, (tensors, _) in UNUSABLE.items():
+        write_model(root, f"acme/{name}", tensors)
+    outcomes = await crawl(serve(), hasty)
+    assert {name: skip.reason for name, skip in outcomes.items()} == {
+        f"acme/{name}": reason for name, (_, reason) in UNUSABLE.items()
+    }
 
 
 async def test_the_token_opens_gated_models_and_never_reaches_the_cdn(root, serve, hasty):

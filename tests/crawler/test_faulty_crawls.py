@@ -1,9 +1,7 @@
 """Crawls of a local Hub whose answers go wrong: one kind at a time, and by seed in any mixture."""
 
 import asyncio
-import random
 import resource
-import zlib
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
@@ -17,10 +15,10 @@ from crawler.local_hub import Fault, HubOptions, LocalHub
 from crawler.settings import CrawlSettings, HubSettings
 from storage.errors import HubError
 from storage.types import Skip
+from tests.support.faults import seeded
 from tests.support.repositories import random_tensors, write_model, write_shards
 
 BRISK = HubSettings(retries=4, backoff_s=0.0005, timeout_s=2)
-PASSING = ("garbage", "page", "reset", "shifted", "short", "status", "status", "whole", "bomb")
 PATIENCE_S = 60
 
 
@@ -83,21 +81,6 @@ def assert_true(outcomes, truth):
         else:
             assert outcome.retry or outcome.reason == getattr(true, "reason", None)
             assert outcome.detail.isprintable()
-
-
-def seeded(seed, share):
-    """Faults by seed, path and attempt, so that the order in which requests arrive changes nothing."""
-    attempts = Counter()
-
-    def fault(record):
-        key = (record.listener, record.method, record.target.partition("?")[0], record.range)
-        attempts[key] += 1
-        chance = random.Random(zlib.crc32(repr((seed, key, attempts[key])).encode()))
-        if chance.random() >= share:
-            return None
-        return Fault(chance.choice(PASSING), status=chance.choice((403, 408, 429, 500, 502, 503, 504)))
-
-    return fault
 
 
 async def assert_seed_is_survived(seed, folder, truth):

@@ -209,6 +209,22 @@ async def test_a_file_without_a_size_is_refused(hasty):
     assert caught.value.reason == "bad_response"
 
 
+@pytest.mark.parametrize("told", [{}, {"X-Linked-Etag": '"' + "cd" * 32 + '"'}], ids=["silent", "told"])
+async def test_the_hub_alone_says_what_sha256_a_file_has(hasty, told):
+    async def cdn(_request):
+        return web.Response(body=DATA, headers=LINKED)
+
+    async with scripted(cdn) as far:
+
+        async def hub(_request):
+            return web.Response(status=302, headers={**told, "Location": f"{far.origin}/f"})
+
+        async with scripted(hub) as near, HubClient(near.origin, token=None, settings=hasty) as client:
+            remote = await client.open_file("a/b", "main", "f")
+    assert remote.size == SIZE
+    assert remote.sha256 == ("cd" * 32 if told else None)
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "reason"),
     [

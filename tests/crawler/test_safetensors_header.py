@@ -127,6 +127,7 @@ STRICTER = {
     "header_integer_too_large": framed(one(shape="[0,9007199254740993]", offsets="[0,0]")),
     "header_bad_tensor": framed('{"a":["F32",[1],[0,4]]}', WORD),
     "header_unknown_dtype": framed(one(dtype='{"F32":null}'), WORD),
+    "header_too_large": framed("{}" + " " * MAX_HEADER_BYTES),
 }
 
 

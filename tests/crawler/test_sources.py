@@ -123,7 +123,7 @@ def test_a_model_without_weights_cannot_be_opened(root, open_source):
     (root / "acme/empty/README.md").write_text("nothing")
     with pytest.raises(ModelUnreadable) as caught:
         open_source("acme/empty")
-    assert caught.value.reason == "no_safetensors"
+    assert caught.value.reason == "no_weights"
 
 
 def test_one_file_is_a_model_too(tmp_path):

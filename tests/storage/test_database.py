@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,18 @@ def test_a_transaction_that_fails_leaves_nothing(database: Database):
 
 def test_nulls_reach_numpy_as_none(database: Database):
     database.write("start_sweep", kind="full", scope="", down_to=None)
-    columns = database.columns("open_sweep")
+    columns = database.columns("open_sweep", scope="")
     assert columns["sweep_id"].tolist() == [1]
     assert columns["next_cursor"].tolist() == [None]
+
+
+def test_a_connection_beside_it_sees_what_is_committed_and_nothing_else(database: Database):
+    with closing(database.beside()) as other:
+        with database.transaction():
+            database.write("start_sweep", kind="full", scope="", down_to=None)
+            assert other.rows("open_sweep", scope="") == []
+        assert len(other.rows("open_sweep", scope="")) == 1
+    assert len(database.rows("open_sweep", scope="")) == 1
 
 
 def test_a_second_writer_in_another_process_is_told_to_wait(tmp_path: Path):

@@ -14,7 +14,9 @@ MODEL = """INSERT INTO store.listed BY NAME
         $id AS hub_id, $id AS repo_id, 'sha' AS revision, $created::TIMESTAMP AS created_at, 0 AS downloads, 0 AS likes,
         FALSE AS gated, FALSE AS disabled, []::VARCHAR[] AS tags, $bases AS declared_bases,
         []::VARCHAR[] AS declared_relations, []::VARCHAR[] AS weight_files, 1 AS sweep_id"""
-FINGERPRINT = "INSERT INTO store.fingerprint VALUES ($id, 'sha', 'plan', 'F32', 1, 'digest', NULL, 8, 4, 1, 'file', 0)"
+FINGERPRINT = (
+    "INSERT INTO store.fingerprint VALUES ($id, 'sha', 'plan', 'F32', 1, 'digest', NULL, 8, 4, 1, 'file', 0, NULL)"
+)
 EDGE = """INSERT INTO store.edge BY NAME
     SELECT
         $child AS child_id, $parent AS parent_id, 'sha' AS child_revision, 'sha' AS parent_revision,

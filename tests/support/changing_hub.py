@@ -46,8 +46,12 @@ class World:
         self._notes[name] = self._notes.pop(repo_id)
         self._write()
 
-    def gate(self, repo_id: str) -> None:
-        self._notes[repo_id]["gated"] = "auto"
+    def gate(self, repo_id: str, *, now: bool = True) -> None:
+        self._notes[repo_id]["gated"] = "auto" if now else False
+        self._write()
+
+    def hide(self, repo_id: str, *, now: bool = True) -> None:
+        self._notes[repo_id]["private"] = now
         self._write()
 
     def disable(self, repo_id: str, *, now: bool = True) -> None:
