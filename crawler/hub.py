@@ -124,16 +124,27 @@ class HubClient:
     ) -> bytes:
         """A whole file of at most `limit_bytes`, such as config.json. Raises `ModelUnreadable("too_large")` beyond.
 
-        The raw route answers at once what the resolver would redirect, each time at the cost of one request more; it
-        shows a pointer in place of the few such files that are in LFS.
+        The raw route answers at once what the resolver would redirect, each time at the cost of one request more. The
+        resolver is asked for the few such files that are in LFS, which raw shows as pointers, and where a mirror
+        without that route calls the repository missing.
         """
-        ask = Ask("GET", self._file_url(repo_id, revision, path, route="raw"), limit_bytes + 1)
-        reply = await self._follow(ask, path, tally=tally)
-        if reply.url.origin() == self._url.origin():
-            _check_commit(reply, revision, path)
-        if reply.body.startswith(_POINTER):
-            ask = Ask("GET", self._file_url(repo_id, revision, path), limit_bytes + 1)
+
+        async def read(route: str) -> Reply:
+            ask = Ask("GET", self._file_url(repo_id, revision, path, route=route), limit_bytes + 1)
             reply = await self._follow(ask, path, tally=tally)
+            if reply.url.origin() == self._url.origin():
+                _check_commit(reply, revision, path)
+            return reply
+
+        try:
+            reply = await read("raw")
+            elsewhere = reply.body.startswith(_POINTER)
+        except ModelUnreadable as error:
+            if error.reason != "not_found":
+                raise
+            elsewhere = True
+        if elsewhere:
+            reply = await read("resolve")
         if len(reply.body) > limit_bytes:
             raise ModelUnreadable("too_large", f"{quoted(path)} has more than {limit_bytes} bytes")
         if reply.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -148,7 +159,8 @@ class HubClient:
         url = self._file_url(repo_id, revision, path)
         for _ in range(MAX_REDIRECTS + 1):
             reply = await self._ask(Ask("HEAD", url, 0), tally=tally)
-            if reply.url.origin() == self._url.origin():
+            at_the_hub = reply.url.origin() == self._url.origin()
+            if at_the_hub:
                 _check_commit(reply, revision, path)
             moved = reply.status in _REDIRECTS
             if not moved and reply.status != _OK:
@@ -156,7 +168,7 @@ class HubClient:
             url = self._redirects.target(reply, path) if moved else url
             size = content_size(reply.headers, "X-Linked-Size" if moved else "Content-Length")
             if size is not None:
-                return Location(url, size, linked_sha256(reply.headers))
+                return Location(url, size, linked_sha256(reply.headers, mirrored=at_the_hub and not moved))
             if not moved:
                 raise ModelUnreadable("bad_response", f"{quoted(path)}: the Hub does not tell its size", retry=True)
         raise ModelUnreadable("bad_response", f"{quoted(path)}: too many redirects", retry=True)
