@@ -15,9 +15,8 @@ from typing import Literal
 from modelkin.drawing import to_dot, to_graphml, to_mermaid
 from modelkin.json_text import json_text
 from storage.atomic_files import replacing
-from storage.database import Database
 from storage.errors import UsageError
-from storage.lineage import GraphEdge, ModelNode
+from storage.lineage import GraphEdge, ModelNode, open_graph
 from storage.provenance import GhostNode, write_edges
 
 TextFormat = Literal["json", "csv", "newick", "graphml", "dot", "mermaid"]
@@ -105,13 +104,17 @@ def write_file(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
-def write_parquet(database: Database, path: Path | None) -> None:
-    """Writes the edges of an index as a whole Parquet file or none. Raises `UsageError`, also without a path."""
+def write_parquet(index_dir: Path, path: Path | None) -> None:
+    """Writes the edges of an index as a whole Parquet file or none.
+
+    Raises `UsageError`, also without a path, and `IndexFault`.
+    """
     if path is None:
         raise UsageError("Parquet is no text: name a file with --output")
     with _told(path), replacing(path) as temporary:
         temporary.touch()  # the place is refused here, where the system says why
-        write_edges(database, temporary)
+        with open_graph(index_dir, output=temporary) as database:
+            write_edges(database, temporary)
 
 
 @contextmanager

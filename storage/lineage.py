@@ -150,12 +150,12 @@ class SkippedModel:
 
 
 @contextmanager
-def open_graph(index_dir: Path) -> Iterator[Database]:
-    """The current snapshot of an index, open for reading.
+def open_graph(index_dir: Path, *, output: Path | None = None) -> Iterator[Database]:
+    """The current snapshot of an index, open for reading; `output` is the one file that may be written from it.
 
     Raises `IndexFault` when there is none, or one of a schema that this version does not read.
     """
-    database = Database(current_snapshot(index_dir), read_only=True)
+    database = Database(current_snapshot(index_dir), read_only=True, output=output)
     try:
         require_newest(database, index_dir)
         yield database

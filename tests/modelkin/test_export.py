@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import duckdb
 import networkx as nx
 import pytest
 
@@ -183,15 +184,16 @@ def test_mermaid_shows_every_name_and_nothing_of_it_is_syntax(merged: Whole):
 
 def test_parquet_needs_a_place_that_can_be_written(tmp_path: Path):
     build_index(tmp_path / "index", PARENTS)
+    with pytest.raises(UsageError, match="--output"):
+        write_parquet(tmp_path / "index", None)
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_parquet(tmp_path / "index", tmp_path / "missing" / "edges.parquet")
+    write_parquet(tmp_path / "index", tmp_path / "it's.parquet")
+    with duckdb.connect() as reader:
+        read = reader.execute(f"FROM '{tmp_path}/it''s.parquet'").fetchall()
     with open_graph(tmp_path / "index") as database:
-        with pytest.raises(UsageError, match="--output"):
-            write_parquet(database, None)
-        with pytest.raises(UsageError, match="cannot be written"):
-            write_parquet(database, tmp_path / "missing" / "edges.parquet")
-        write_parquet(database, tmp_path / "edges.parquet")
-        read = database.connection.execute(f"FROM '{tmp_path}/edges.parquet'").fetchall()
         assert read == database.connection.execute("FROM edges ORDER BY tree, parent, child").fetchall()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["edges.parquet", "index"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "it's.parquet"]
 
 
 def test_a_file_is_replaced_whole_or_left_alone(tmp_path: Path):
