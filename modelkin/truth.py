@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from modelkin.named_files import read_named
 from recovery.evaluation import Scores, evaluate
 from recovery.judgement import FoundEdge, FoundGraph
 from recovery.known_graph import STRENGTH, TrueModel, Truth, known_graph
@@ -14,6 +15,8 @@ from storage.errors import UsageError
 from storage.lineage import GraphEdge, edges, open_graph, parents_and_trees
 
 VERSION = 2
+MAX_BYTES = 2**30
+"""Of a truth: some hundred bytes a model, and millions of models."""
 PLAIN = '{"org/name": "org/parent" or null, ...}'
 FULL = '{"version": 2, "models": {"org/name": {"relation": ..., "parents": {"org/parent": weight}, ...}}}'
 
@@ -37,8 +40,8 @@ def read_truth(path: Path) -> Truth:
     weight is any positive number, since those of task vectors may exceed 1.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = json.loads(read_named(path, limit_bytes=MAX_BYTES))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(found, dict):
         raise UsageError(f"{path} must hold one object: {PLAIN} or {FULL}")
