@@ -99,9 +99,13 @@ def _newick(root: str, children: Mapping[str | None, Sequence[str]]) -> str:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Writes a whole file or none. Raises `UsageError`."""
-    with _told(path), replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+    """Writes a whole file or none; through a link, and into a device or pipe, as a shell would. Raises `UsageError`."""
+    with _told(path):
+        if _is_elsewhere(path):
+            path.write_text(text, encoding="utf-8", newline="")
+            return
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def write_parquet(index_dir: Path, path: Path | None) -> None:
@@ -111,10 +115,17 @@ def write_parquet(index_dir: Path, path: Path | None) -> None:
     """
     if path is None:
         raise UsageError("Parquet is no text: name a file with --output")
+    if _is_elsewhere(path):
+        raise UsageError(f"{path} is a folder, a link, a device or a pipe: Parquet needs a file")
     with _told(path), replacing(path) as temporary:
         temporary.touch()  # the place is refused here, where the system says why
         with open_graph(index_dir, output=temporary) as database:
             write_edges(database, temporary)
+
+
+def _is_elsewhere(path: Path) -> bool:
+    """Whether writing to this name means something else than a file of this name, which renaming would destroy."""
+    return path.is_symlink() or (path.exists() and not path.is_file())
 
 
 @contextmanager

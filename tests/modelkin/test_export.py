@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import string
 from collections.abc import Callable
@@ -204,3 +205,36 @@ def test_a_file_is_replaced_whole_or_left_alone(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["graph.json"]
     with pytest.raises(UsageError, match="cannot be written"):
         write_file(tmp_path / "missing" / "graph.json", "new")
+
+
+def test_a_link_is_written_through_and_stays(tmp_path: Path):
+    target, link = tmp_path / "graph.json", tmp_path / "link"
+    target.write_text("something longer than what comes")
+    link.symlink_to(target)
+    write_file(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    with pytest.raises(UsageError, match="needs a file"):
+        write_parquet(tmp_path / "index", link)
+
+
+def test_a_pipe_is_written_into_and_stays(tmp_path: Path):
+    """As is /dev/stdout, and /dev/null: to rename a file over them takes them from the whole machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_file(pipe, "text")
+    assert os.read(reader, 100) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()
+    with pytest.raises(UsageError, match="needs a file"):
+        write_parquet(tmp_path / "index", pipe)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/"])
+def test_a_folder_is_no_file_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="Is a directory"):
+        write_file(Path(name), "text")
+    with pytest.raises(UsageError, match="needs a file"):
+        write_parquet(tmp_path / "index", Path(name))
