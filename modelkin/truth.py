@@ -40,7 +40,7 @@ def read_truth(path: Path) -> Truth:
     weight is any positive number, since those of task vectors may exceed 1.
     """
     try:
-        found = json.loads(read_named(path, limit_bytes=MAX_BYTES))
+        found = json.loads(read_named(path, limit_bytes=MAX_BYTES), object_pairs_hook=_named_once)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(found, dict):
@@ -51,6 +51,15 @@ def read_truth(path: Path) -> Truth:
     except (UsageError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error
     return truth
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a name that comes twice JSON keeps the last: a truth would lose what it says of it first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in found if names.count(name) > 1)!r} stands there twice")
+    return found
 
 
 def _plain(found: Mapping[str, Any]) -> dict[str, TrueModel]:

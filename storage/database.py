@@ -96,8 +96,9 @@ class Database:
         return self._connection
 
     def _run(self, name: str, text: str, parameters: Mapping[str, Any] | None) -> duckdb.DuckDBPyConnection:
+        plain = parameters and {key: _text(value) for key, value in parameters.items()}
         try:
-            return self._connection.execute(text, parameters)
+            return self._connection.execute(text, plain)
         except duckdb.Error as error:
             raise IndexFault(f"statement {name!r} failed: {error}") from error
 
@@ -110,6 +111,11 @@ def _fence(connection: duckdb.DuckDBPyConnection, folder: Path, output: Path | N
     connection.execute("SET allowed_directories = $1", [[str(folder)]])
     connection.execute("SET allowed_paths = $1", [[str(output.absolute())] if output else []])
     connection.execute("SET enable_external_access = false")
+
+
+def _text(value: Any) -> Any:  # noqa: ANN401 - as in `Database.write`
+    """What is no text in UTF-8, as file names may be, is escaped: DuckDB knows no other text, and finds none such."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _plain(column: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - DuckDB returns masked arrays and categoricals too

@@ -57,7 +57,7 @@ def select(
         frames = _frames(_pipe(process))
         next(frames)  # it has started: from here on the query's own time runs
         expired = threading.Event()
-        timer = threading.Timer(timeout_s, _stop, (process, expired))
+        timer = threading.Timer(min(timeout_s, threading.TIMEOUT_MAX), _stop, (process, expired))
         timer.start()
         try:
             return _selection(frames, max_rows)

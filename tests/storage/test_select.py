@@ -92,6 +92,11 @@ def test_a_result_of_few_but_long_rows_is_bounded(snapshot: Path, monkeypatch: p
         select(snapshot, "SELECT repeat('x', 1000) FROM range(10000)")
 
 
+@pytest.mark.parametrize("timeout_s", [1e300, float("inf")])
+def test_a_deadline_may_be_never(snapshot: Path, timeout_s: float):
+    assert select(snapshot, "SELECT 1", timeout_s=timeout_s).rows == ((1,),)
+
+
 def test_nothing_where_the_command_was_started_is_taken_for_a_module(
     snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
