@@ -1,15 +1,18 @@
 """An index that somebody else has made is read, and reaches nothing beyond itself."""
 
+import os
 import shutil
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
 from storage.catalog import Catalog
 from storage.errors import IndexFault
 from storage.lineage import nodes, open_graph
-from storage.snapshots import current_snapshot
+from storage.snapshots import CURRENT, SNAPSHOTS, current_snapshot
+from storage.vectors import read_fingerprints
 from tests.support.small_index import build_index
 
 
@@ -69,3 +72,24 @@ def test_a_file_that_is_cut_off_is_an_index_fault(index: Path, kept: int):
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(IndexFault), open_graph(index) as database:
         nodes(database)
+
+
+@pytest.mark.parametrize(
+    "pointer", ["../catalog.duckdb", "", ".", "current", "x\0y", "/etc/passwd", "\ufffd", "x" * 4000]
+)
+def test_a_pointer_that_names_no_snapshot_is_an_index_fault(index: Path, pointer: str):
+    (index / SNAPSHOTS / CURRENT).write_text(pointer)
+    with pytest.raises(IndexFault), open_graph(index) as database:
+        nodes(database)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_not_waited_for(index: Path, kind: str):
+    make = {"pipe": os.mkfifo, "device": lambda path: path.symlink_to("/dev/zero"), "folder": Path.mkdir}[kind]
+    for path in (index / SNAPSHOTS / CURRENT, index / "fingerprints/some.npy"):
+        path.unlink(missing_ok=True)
+        make(path)
+    with pytest.raises(IndexFault, match="no index at"):
+        current_snapshot(index)
+    with pytest.raises(IndexFault, match="missing or damaged"):
+        read_fingerprints(index / "fingerprints", ["some.npy"], np.zeros(1, dtype=np.int64))
