@@ -4,7 +4,6 @@ A witness is a function from facts and the edge from the heaviest parent to what
 not there; more come by adding one to `WITNESSES`. Nats are natural logarithms of odds in favour of the chosen parent.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -120,7 +119,7 @@ def _rounding(_: Facts, edge: GraphEdge) -> Witness | None:
 
 
 def _rounding_nats(edge: GraphEdge) -> float:
-    said = json.loads(edge.details).get("rounding_nats", 0.0)
+    said = edge.numbers.get("rounding_nats", 0.0)
     return float(said)
 
 

@@ -5,13 +5,13 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Literal
 
+from modelkin.cli.printable import plain
 from modelkin.drawing import to_dot, to_graphml, to_mermaid
 from modelkin.json_text import json_text
 from storage.atomic_files import replacing
@@ -45,7 +45,7 @@ def to_json(nodes: Sequence[ModelNode], edges: Sequence[GraphEdge], ghosts: Sequ
     unknown = {field.name: None for field in fields(ModelNode)}
     models: list[object] = [asdict(node) | {"ghost": False} for node in nodes]
     missing = [unknown | _ghost_fields(ghost) | {"ghost": True} for ghost in ghosts]
-    links = [asdict(edge) | {"details": json.loads(edge.details)} for edge in edges]
+    links = [asdict(edge) | {"details": edge.numbers} for edge in edges]
     return json_text({"nodes": models + missing, "edges": links}) + "\n"
 
 
@@ -62,13 +62,15 @@ def _ghost_fields(ghost: GhostNode) -> dict[str, object]:
 def to_csv(edges: Sequence[GraphEdge]) -> str:
     """The edges as RFC 4180 has it: a line of names, CRLF, quotes where needed; an absent number is empty.
 
-    Values are written as they are, without a guard against spreadsheets that take some texts for formulas: the crawl
-    admits no name with more than letters, digits and ._-/ in it, and a guarded name would join with nothing.
+    There is no guard against spreadsheets that take some texts for formulas: the crawl admits no name with more than
+    letters, digits and ._-/ in it, and a guarded name would join with nothing. What is not printable, which only an
+    index of another's making holds, is escaped.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([field.name for field in fields(GraphEdge)])
-    writer.writerows(astuple(edge) for edge in edges)
+    for edge in edges:
+        writer.writerow([plain(value) if isinstance(value, str) else value for value in astuple(edge)])
     return text.getvalue()
 
 
@@ -94,7 +96,7 @@ def _newick(root: str, children: Mapping[str | None, Sequence[str]]) -> str:
     text: dict[str, str] = {}
     for name in reversed(order):
         inside = ",".join(text.pop(child) for child in children.get(name, []))
-        text[name] = (f"({inside})" if inside else "") + "'" + name.replace("'", "''") + "'"
+        text[name] = (f"({inside})" if inside else "") + "'" + plain(name).replace("'", "''") + "'"
     return text[root]
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from modelkin.named_files import read_named
 from recovery.evaluation import Scores, evaluate
@@ -107,7 +107,7 @@ def _field(name: str, entry: Mapping[str, Any], key: str, kind: type, *, default
     return value
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -125,7 +125,7 @@ def found_graph(index_dir: Path) -> FoundGraph:
 
 def _found_edge(edge: GraphEdge) -> FoundEdge:
     """The rank is that told of a LoRA, else the largest of the pair's layers where it was compared."""
-    rank = json.loads(edge.details).get("rank", edge.l_lora)
+    rank: object = edge.numbers.get("rank", edge.l_lora)
     return FoundEdge(
         parent=edge.parent,
         child=edge.child,

@@ -19,7 +19,7 @@ from crawler.settings import is_repo_id
 from modelkin.cli.printable import plain
 from modelkin.drawing import to_dot, to_graphml, to_mermaid
 from modelkin.export import to_csv, to_json, to_newick, write_file, write_parquet
-from storage.errors import UsageError
+from storage.errors import IndexFault, UsageError
 from storage.lineage import GraphEdge, ModelNode, edges, nodes, open_graph
 from storage.provenance import GhostNode, ghosts
 from tests.support.small_index import build_index
@@ -68,13 +68,25 @@ def test_json_holds_the_graph(graph: tuple[list[ModelNode], list[GraphEdge]]):
 
 
 def test_csv_is_read_back_whole(graph: tuple[list[ModelNode], list[GraphEdge]]):
-    odd = replace(graph[1][0], relation='a "quoted",\nword', step_cost=None)
+    odd = replace(graph[1][0], relation='a "quoted", word', step_cost=None)
     text = to_csv([odd, *graph[1][1:]])
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert rows[0]["relation"] == odd.relation
     assert rows[0]["step_cost"] == ""
     assert [(row["parent"], row["child"]) for row in rows] == [(edge.parent, edge.child) for edge in graph[1]]
     assert text.count("\r\n") == 1 + len(rows)
+
+
+def test_what_is_not_printable_is_escaped_in_plain_texts_too(graph: tuple[list[ModelNode], list[GraphEdge]]):
+    hostile = "a/\x1b]0;owned\x07\u202e\n\r\x9b31m"
+    rows = list(csv.DictReader(io.StringIO(to_csv([replace(graph[1][0], child=hostile)]), newline="")))
+    assert rows[0]["child"] == plain(hostile)
+    assert to_newick([replace(graph[0][0], repo_id=hostile, parent=None)]) == f"'{plain(hostile)}';\n"
+
+
+def test_details_that_are_no_object_are_a_fault_of_the_index(graph: tuple[list[ModelNode], list[GraphEdge]]):
+    with pytest.raises(IndexFault, match="no JSON object"):
+        to_json(graph[0], [replace(graph[1][0], details="[1]")])
 
 
 def test_no_name_that_holds_a_spreadsheet_formula_gets_into_an_index():
@@ -139,7 +151,7 @@ def test_json_tells_ghosts_from_models_and_the_numbers_of_edges(merged: Whole):
 def test_newick_draws_a_missing_root_and_a_merge_once(merged: Whole):
     root, found = newick_edges(to_newick(merged[0], merged[2]))
     assert root == merged[2][0].ghost
-    assert found == {(edge.parent, edge.child) for edge in merged[1] if edge.is_heaviest}
+    assert found == {(plain(edge.parent), plain(edge.child)) for edge in merged[1] if edge.is_heaviest}
 
 
 def test_graphml_is_read_back_by_networkx_with_its_attributes(merged: Whole):
