@@ -155,20 +155,23 @@ class HubClient:
         return URL(f"{self.endpoint}/{quote(repo_id)}/{route}/{quote(revision, safe='')}/{quote(path)}", encoded=True)
 
     async def _locate(self, repo_id: str, revision: str, path: str, *, tally: Tally | None) -> Location:
-        """Asks where a file lies, and stops at the first answer that tells its size; the rest is the CDN's business."""
-        url = self._file_url(repo_id, revision, path)
+        """Asks where a file lies, and stops at the first answer that tells its size; the rest is the CDN's business.
+
+        What the file's sha256 is, the Hub alone may say: copies are known by it.
+        """
+        url, sha256 = self._file_url(repo_id, revision, path), None
         for _ in range(MAX_REDIRECTS + 1):
             reply = await self._ask(Ask("HEAD", url, 0), tally=tally)
-            at_the_hub = reply.url.origin() == self._url.origin()
-            if at_the_hub:
+            if reply.url.origin() == self._url.origin():
                 _check_commit(reply, revision, path)
+                sha256 = linked_sha256(reply.headers, mirrored=reply.status == _OK) or sha256
             moved = reply.status in _REDIRECTS
             if not moved and reply.status != _OK:
                 raise unreadable(reply, path)
             url = self._redirects.target(reply, path) if moved else url
             size = content_size(reply.headers, "X-Linked-Size" if moved else "Content-Length")
             if size is not None:
-                return Location(url, size, linked_sha256(reply.headers, mirrored=at_the_hub and not moved))
+                return Location(url, size, sha256)
             if not moved:
                 raise ModelUnreadable("bad_response", f"{quoted(path)}: the Hub does not tell its size", retry=True)
         raise ModelUnreadable("bad_response", f"{quoted(path)}: too many redirects", retry=True)
