@@ -55,10 +55,11 @@ def read_truth(path: Path) -> Truth:
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Of a name that comes twice JSON keeps the last: a truth would lose what it says of it first."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in found if names.count(name) > 1)!r} stands there twice")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} stands there twice")
+        found[name] = value
     return found
 
 

@@ -25,7 +25,7 @@ from storage.select_process import LENGTH_BYTES
 MAX_ROWS = 1_000_000
 """Rows that a result may have before it is cut: what a process can hold as Python values beside its other work."""
 
-MAX_RESULT_BYTES = 2**29
+MAX_RESULT_BYTES = 2**31
 """Bytes of a result, as it is handed over: rows may be few and long."""
 
 

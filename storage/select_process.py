@@ -19,6 +19,9 @@ LENGTH_BYTES = 8
 ROOM_BYTES = 2**29
 """What a query may take beside DuckDB's own limit: its parse tree, the part of the result under way, its threads."""
 
+RESERVED_BYTES = 2**30
+"""Address space that the allocator keeps for each of a few threads."""
+
 
 def main() -> None:
     """Answers the one request."""
@@ -45,16 +48,23 @@ def send(frames: BinaryIO, kind: str, content: Any) -> None:  # noqa: ANN401 - v
 
 
 def bound_memory(room_bytes: int) -> None:
-    """Bytes that this process may allocate from now on; nothing is bounded where the system cannot."""
+    """Bytes that this process may allocate from now on; nothing is bounded where the system cannot.
+
+    Address space is bounded too, more loosely, since threads reserve more than they take: not every system counts data.
+    """
     try:
         import resource  # noqa: PLC0415 - Windows has none
 
-        taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
     except (ImportError, OSError):
         return
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    soft = taken + room_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+    space, data = (int(pages[field]) * resource.getpagesize() for field in (0, 5))
+    for kind, soft in (
+        (resource.RLIMIT_DATA, data + room_bytes),
+        (resource.RLIMIT_AS, space + room_bytes + RESERVED_BYTES),
+    ):
+        _, hard = resource.getrlimit(kind)
+        resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

@@ -19,7 +19,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "tests/witness_npm"
 MADE_FROM = ("package.json", "package-lock.json", "ask.mjs")
-NO_NETWORK = re.compile(r"npm error code (E(?:NOTFOUND|CONNREFUSED|CONNRESET|TIMEDOUT)|EAI_AGAIN|ERR_SOCKET_TIMEOUT)")
+NO_NETWORK = re.compile(
+    r"npm error code (E(?:NOTFOUND|CONNREFUSED|CONNRESET|TIMEDOUT|40[37]|5\d\d)|EAI_AGAIN|ERR_SOCKET_TIMEOUT)"
+)
 
 Answer = dict[str, Any]
 """{"answer": ...} or {"failed": status or name of the error, "message": ..., "told": what the Hub answered}."""
