@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Two workers on two cores: more threads in each would wait for one another.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help demo reproduce benchmark-accuracy benchmark-arborescence benchmark-engine benchmark-crawl test test-all check format lint types imports dependencies coverage clean
+.PHONY: help demo reproduce benchmark-accuracy benchmark-arborescence benchmark-engine benchmark-crawl test test-all check audit format lint types imports dependencies coverage clean
 
 help:
 	@echo "make demo      train small models, serve them as a Hub, recover their trees, show the truth beside them"
@@ -14,6 +14,7 @@ help:
 	@echo "make check     format, lint, types, import rules, dependencies, then the tests"
 	@echo "make test-all  the tests and the slow suites"
 	@echo "make coverage  branch coverage of the stages, 90 % at least"
+	@echo "make audit     pins, withdrawn releases, licences and known vulnerabilities of what is installed (minutes, needs the network)"
 	@echo "make format    rewrite the sources in the project's format"
 	@echo "make reproduce repeat the paper's experiments in miniature and write docs/reproduction.md (about an hour)"
 	@echo "make benchmark-accuracy  figures of recovery on held-out models, the paper's method beside them (first time: an hour)"
@@ -74,6 +75,9 @@ imports: $(READY)
 
 dependencies: $(READY)
 	$(BIN)/deptry .
+
+audit: $(READY)
+	$(BIN)/python -m scripts.audit
 
 coverage: $(READY)
 	$(PYTEST) -n 2 -m "not slow and not cuda" --cov --cov-report=term-missing:skip-covered --cov-fail-under=90

@@ -124,16 +124,27 @@ class HubClient:
     ) -> bytes:
         """A whole file of at most `limit_bytes`, such as config.json. Raises `ModelUnreadable("too_large")` beyond.
 
-        The raw route answers at once what the resolver would redirect, each time at the cost of one request more; it
-        shows a pointer in place of the few such files that are in LFS.
+        The raw route answers at once what the resolver would redirect, each time at the cost of one request more. The
+        resolver is asked for the few such files that are in LFS, which raw shows as pointers, and where a mirror
+        without that route calls the repository missing.
         """
-        ask = Ask("GET", self._file_url(repo_id, revision, path, route="raw"), limit_bytes + 1)
-        reply = await self._follow(ask, path, tally=tally)
-        if reply.url.origin() == self._url.origin():
-            _check_commit(reply, revision, path)
-        if reply.body.startswith(_POINTER):
-            ask = Ask("GET", self._file_url(repo_id, revision, path), limit_bytes + 1)
+
+        async def read(route: str) -> Reply:
+            ask = Ask("GET", self._file_url(repo_id, revision, path, route=route), limit_bytes + 1)
             reply = await self._follow(ask, path, tally=tally)
+            if reply.url.origin() == self._url.origin():
+                _check_commit(reply, revision, path)
+            return reply
+
+        try:
+            reply = await read("raw")
+            elsewhere = reply.body.startswith(_POINTER)
+        except ModelUnreadable as error:
+            if error.reason != "not_found":
+                raise
+            elsewhere = True
+        if elsewhere:
+            reply = await read("resolve")
         if len(reply.body) > limit_bytes:
             raise ModelUnreadable("too_large", f"{quoted(path)} has more than {limit_bytes} bytes")
         if reply.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -153,7 +164,7 @@ class HubClient:
             reply = await self._ask(Ask("HEAD", url, 0), tally=tally)
             if reply.url.origin() == self._url.origin():
                 _check_commit(reply, revision, path)
-                sha256 = linked_sha256(reply.headers) or sha256
+                sha256 = linked_sha256(reply.headers, mirrored=reply.status == _OK) or sha256
             moved = reply.status in _REDIRECTS
             if not moved and reply.status != _OK:
                 raise unreadable(reply, path)

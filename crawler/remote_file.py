@@ -89,9 +89,13 @@ def content_size(headers: Mapping[str, str], name: str = "Content-Length") -> in
     return int(text) if int(text) <= MAX_FILE_BYTES else None
 
 
-def linked_sha256(headers: Mapping[str, str]) -> str | None:
-    """The sha256 of an LFS file as the Hub tells it beside its redirect; other files carry a git id there."""
-    text = headers.get("X-Linked-Etag", "").strip().removeprefix("W/").strip('"')
+def linked_sha256(headers: Mapping[str, str], *, mirrored: bool = False) -> str | None:
+    """The sha256 of an LFS file as the Hub tells it beside its redirect; other files carry a git id there.
+
+    A mirror that sends the bytes itself (`mirrored`) tells it as their ETag, which at a CDN would be another hash.
+    """
+    text = headers.get("X-Linked-Etag") or (headers.get("ETag", "") if mirrored else "")
+    text = text.strip().removeprefix("W/").strip('"')
     return text if _SHA256.fullmatch(text) else None
 
 

@@ -8,6 +8,7 @@
 [recovery]  the method, and what it needs to be told
 """
 
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -16,8 +17,15 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from crawler.settings import CrawlSettings, HubSettings
 from indexer.settings import IndexSettings
+from modelkin.named_files import read_named
 from recovery.settings import EvidenceSettings, RecoverySettings
 from storage.errors import UsageError
+
+MAX_BYTES = 2**20
+"""Of a file of settings."""
+
+LARGEST = sys.maxsize
+"""Beyond it no number is a setting; nor is infinity, or what is no number."""
 
 HUB_READ_WEIGHTS = 2**26
 """Weights that one read of a model on a Hub asks for at least: requests in flight, not the cache, decide its speed."""
@@ -74,8 +82,8 @@ def load_config(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        tables = tomllib.loads(read_named(path, limit_bytes=MAX_BYTES))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as TOML: {error}") from error
     return _config(tables, path)
 
@@ -98,7 +106,7 @@ def _stage(kind: Any, name: str, table: Any, path: Path) -> Any:  # noqa: ANN401
         if key not in hints:
             raise UsageError(f"{path}: [{name}] has no setting {key!r}; it has {', '.join(_keys(name, hints))}")
         if not _fits(value, hints[key]):
-            raise UsageError(f"{path}: [{name}] {key} = {value!r} is not a {hints[key]}")
+            raise UsageError(f"{path}: [{name}] {key} = {_shown(value)} must be {_wanted(hints[key])}")
     try:
         return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
     except ValueError as error:
@@ -109,11 +117,23 @@ def _keys(name: str, hints: Mapping[str, Any]) -> list[str]:
     return sorted(key for key in hints if (name, key) not in _ELSEWHERE)
 
 
+def _shown(value: object) -> str:
+    """A value as it may stand in a message: Python refuses to print integers of thousands of digits."""
+    return "a number of many digits" if isinstance(value, int) and abs(value) > LARGEST else repr(value)
+
+
+def _wanted(hint: Any) -> str:  # noqa: ANN401 - a type annotation
+    words = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
+    return words.get(hint, f"a {hint}")
+
+
 def _fits(value: object, hint: Any) -> bool:  # noqa: ANN401 - a type annotation
     if isinstance(hint, type):
-        if hint is float:
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+        if isinstance(value, bool) or hint is bool:
+            return isinstance(value, bool) and hint is bool
+        if isinstance(value, int | float) and not abs(value) <= LARGEST:  # of those, no time and no count is made
+            return False
+        return isinstance(value, int | float) if hint is float else isinstance(value, hint)
     choices = get_args(hint)
     if get_origin(hint) is tuple:
         return isinstance(value, list) and all(_fits(item, choices[0]) for item in value)

@@ -4,7 +4,6 @@ A witness is a function from facts and the edge from the heaviest parent to what
 not there; more come by adding one to `WITNESSES`. Nats are natural logarithms of odds in favour of the chosen parent.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -127,7 +126,7 @@ def _of_nats(name: str, nats: float, meaning: str) -> Witness | None:
 
 
 def _told_nats(edge: GraphEdge, witness: str) -> float:
-    said = json.loads(edge.details).get(f"{witness}_nats", 0.0)
+    said = edge.numbers.get(f"{witness}_nats", 0.0)
     return float(said)
 
 

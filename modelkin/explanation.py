@@ -1,6 +1,5 @@
 """Why a model has the parent it has: what is stored of its place, as a person reads it; from rows to sentences."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -78,7 +77,7 @@ def explain(facts: Facts) -> Explanation:
 
 def how_made(edge: GraphEdge) -> str:
     """The relation in words, with the numbers behind it."""
-    return step_words(edge.relation, json.loads(edge.details))
+    return step_words(edge.relation, edge.numbers)
 
 
 def step_words(relation: str, details: Mapping[str, object]) -> str:

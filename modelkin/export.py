@@ -5,19 +5,18 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Literal
 
+from modelkin.cli.printable import plain
 from modelkin.drawing import to_dot, to_graphml, to_mermaid
 from modelkin.json_text import json_text
 from storage.atomic_files import replacing
-from storage.database import Database
 from storage.errors import UsageError
-from storage.lineage import GraphEdge, ModelNode
+from storage.lineage import GraphEdge, ModelNode, open_graph
 from storage.provenance import GhostNode, write_edges
 
 TextFormat = Literal["json", "csv", "newick", "graphml", "dot", "mermaid"]
@@ -46,7 +45,7 @@ def to_json(nodes: Sequence[ModelNode], edges: Sequence[GraphEdge], ghosts: Sequ
     unknown = {field.name: None for field in fields(ModelNode)}
     models: list[object] = [asdict(node) | {"ghost": False} for node in nodes]
     missing = [unknown | _ghost_fields(ghost) | {"ghost": True} for ghost in ghosts]
-    links = [asdict(edge) | {"details": json.loads(edge.details)} for edge in edges]
+    links = [asdict(edge) | {"details": edge.numbers} for edge in edges]
     return json_text({"nodes": models + missing, "edges": links}) + "\n"
 
 
@@ -63,13 +62,15 @@ def _ghost_fields(ghost: GhostNode) -> dict[str, object]:
 def to_csv(edges: Sequence[GraphEdge]) -> str:
     """The edges as RFC 4180 has it: a line of names, CRLF, quotes where needed; an absent number is empty.
 
-    Values are written as they are, without a guard against spreadsheets that take some texts for formulas: the crawl
-    admits no name with more than letters, digits and ._-/ in it, and a guarded name would join with nothing.
+    There is no guard against spreadsheets that take some texts for formulas: the crawl admits no name with more than
+    letters, digits and ._-/ in it, and a guarded name would join with nothing. What is not printable, which only an
+    index of another's making holds, is escaped.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([field.name for field in fields(GraphEdge)])
-    writer.writerows(astuple(edge) for edge in edges)
+    for edge in edges:
+        writer.writerow([plain(value) if isinstance(value, str) else value for value in astuple(edge)])
     return text.getvalue()
 
 
@@ -95,23 +96,38 @@ def _newick(root: str, children: Mapping[str | None, Sequence[str]]) -> str:
     text: dict[str, str] = {}
     for name in reversed(order):
         inside = ",".join(text.pop(child) for child in children.get(name, []))
-        text[name] = (f"({inside})" if inside else "") + "'" + name.replace("'", "''") + "'"
+        text[name] = (f"({inside})" if inside else "") + "'" + plain(name).replace("'", "''") + "'"
     return text[root]
 
 
 def write_file(path: Path, text: str) -> None:
-    """Writes a whole file or none. Raises `UsageError`."""
-    with _told(path), replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+    """Writes a whole file or none; through a link, and into a device or pipe, as a shell would. Raises `UsageError`."""
+    with _told(path):
+        if _is_elsewhere(path):
+            path.write_text(text, encoding="utf-8", newline="")
+            return
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="")
 
 
-def write_parquet(database: Database, path: Path | None) -> None:
-    """Writes the edges of an index as a whole Parquet file or none. Raises `UsageError`, also without a path."""
+def write_parquet(index_dir: Path, path: Path | None) -> None:
+    """Writes the edges of an index as a whole Parquet file or none.
+
+    Raises `UsageError`, also without a path, and `IndexFault`.
+    """
     if path is None:
         raise UsageError("Parquet is no text: name a file with --output")
+    if _is_elsewhere(path):
+        raise UsageError(f"{path} is a folder, a link, a device or a pipe: Parquet needs a file")
     with _told(path), replacing(path) as temporary:
         temporary.touch()  # the place is refused here, where the system says why
-        write_edges(database, temporary)
+        with open_graph(index_dir, output=temporary) as database:
+            write_edges(database, temporary)
+
+
+def _is_elsewhere(path: Path) -> bool:
+    """Whether writing to this name means something else than a file of this name, which renaming would destroy."""
+    return path.is_symlink() or (path.exists() and not path.is_file())
 
 
 @contextmanager

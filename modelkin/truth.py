@@ -5,8 +5,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
+from modelkin.named_files import read_named
 from recovery.evaluation import Scores, evaluate
 from recovery.judgement import FoundEdge, FoundGraph
 from recovery.known_graph import STRENGTH, TrueModel, Truth, known_graph
@@ -14,6 +15,8 @@ from storage.errors import UsageError
 from storage.lineage import GraphEdge, edges, open_graph, parents_and_trees
 
 VERSION = 2
+MAX_BYTES = 2**30
+"""Of a truth: some hundred bytes a model, and millions of models."""
 PLAIN = '{"org/name": "org/parent" or null, ...}'
 FULL = '{"version": 2, "models": {"org/name": {"relation": ..., "parents": {"org/parent": weight}, ...}}}'
 
@@ -37,8 +40,8 @@ def read_truth(path: Path) -> Truth:
     weight is any positive number, since those of task vectors may exceed 1.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = json.loads(read_named(path, limit_bytes=MAX_BYTES), object_pairs_hook=_named_once)
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(found, dict):
         raise UsageError(f"{path} must hold one object: {PLAIN} or {FULL}")
@@ -48,6 +51,16 @@ def read_truth(path: Path) -> Truth:
     except (UsageError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error
     return truth
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a name that comes twice JSON keeps the last: a truth would lose what it says of it first."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} stands there twice")
+        found[name] = value
+    return found
 
 
 def _plain(found: Mapping[str, Any]) -> dict[str, TrueModel]:
@@ -95,7 +108,7 @@ def _field(name: str, entry: Mapping[str, Any], key: str, kind: type, *, default
     return value
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -113,7 +126,7 @@ def found_graph(index_dir: Path) -> FoundGraph:
 
 def _found_edge(edge: GraphEdge) -> FoundEdge:
     """The rank is that told of a LoRA, else the largest of the pair's layers where it was compared."""
-    rank = json.loads(edge.details).get("rank", edge.l_lora)
+    rank: object = edge.numbers.get("rank", edge.l_lora)
     return FoundEdge(
         parent=edge.parent,
         child=edge.child,

@@ -1,6 +1,7 @@
 """Files that are whole or absent: written under a temporary name, flushed to disk, then renamed."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 def replacing(final: Path) -> Iterator[Path]:
     """Yields a temporary path beside `final` for the block to write.
 
-    When the block ends well it is flushed and becomes `final`, in place of what was there; else it vanishes.
+    When the block ends well it is flushed and becomes `final`, in place of what was there; else it vanishes. Nobody
+    can guess its name, so in a folder that others may write to no link of theirs waits under it.
     """
-    temporary = final.with_name(f".{final.name}.{os.getpid()}")
+    temporary = final.with_name(f".{secrets.token_hex(8)}.part")
     try:
         yield temporary
         flush(temporary)

@@ -14,6 +14,9 @@ import numpy.typing as npt
 
 from storage.errors import IndexFault
 
+IN_MEMORY = Path(":memory:")
+"""A database of tests, which holds nobody's views."""
+
 Columns = dict[str, npt.NDArray[Any]]
 """One numpy array per column, all of one length; a column of lists is an object array."""
 
@@ -27,14 +30,27 @@ def statement(name: str) -> str:
     return files("storage").joinpath("sql", "queries", f"{name}.sql").read_text(encoding="utf-8")
 
 
-class Database:
-    """A DuckDB connection that runs named statements and hands columns to numpy."""
+OPTIONS: dict[str, str | bool | int | float | list[str]] = {
+    "storage_compatibility_version": FILE_FORMAT,
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+}
 
-    def __init__(self, path: Path, *, read_only: bool = False, config: Mapping[str, str] | None = None) -> None:
+
+class Database:
+    """A DuckDB connection that runs named statements and hands columns to numpy.
+
+    The views of an index are part of its file, and may be a stranger's: they reach no network, load no extension, and
+    see no file outside the index but `output`, which a statement is to write.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False, output: Path | None = None) -> None:
         """Opens `path`. Raises `IndexFault` when it is locked by another process, damaged or of a newer version."""
-        options: dict[str, Any] = {"storage_compatibility_version": FILE_FORMAT} | dict(config or {})
         try:
-            self._connection = duckdb.connect(str(path), read_only=read_only, config=options)
+            self._connection = duckdb.connect(str(path), read_only=read_only, config=OPTIONS)
+            if path != IN_MEMORY:
+                _fence(self._connection, path.absolute().parent, output)
         except duckdb.Error as error:
             raise IndexFault(_open_failure(path, error)) from error
 
@@ -87,10 +103,26 @@ class Database:
         return self._connection
 
     def _run(self, name: str, text: str, parameters: Mapping[str, Any] | None) -> duckdb.DuckDBPyConnection:
+        plain = parameters and {key: _text(value) for key, value in parameters.items()}
         try:
-            return self._connection.execute(text, parameters)
+            return self._connection.execute(text, plain)
         except duckdb.Error as error:
             raise IndexFault(f"statement {name!r} failed: {error}") from error
+
+
+def _fence(connection: duckdb.DuckDBPyConnection, folder: Path, output: Path | None) -> None:
+    """Once for all connections of this process to one file: DuckDB has them share one instance."""
+    fenced = connection.execute("SELECT NOT current_setting('enable_external_access')").fetchall()[0][0]
+    if fenced and output is None:
+        return
+    connection.execute("SET allowed_directories = $1", [[str(folder)]])
+    connection.execute("SET allowed_paths = $1", [[str(output.absolute())] if output else []])
+    connection.execute("SET enable_external_access = false")
+
+
+def _text(value: Any) -> Any:  # noqa: ANN401 - as in `Database.write`
+    """What is no text in UTF-8, as file names may be, is escaped: DuckDB knows no other text, and finds none such."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _plain(column: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - DuckDB returns masked arrays and categoricals too

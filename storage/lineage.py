@@ -4,14 +4,16 @@ Every function reads one snapshot, so that what it returns is of one moment, wha
 repository names as the index last saw them, and ids of ghosts; rows have the field order of the view they come from.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from storage.database import Database
-from storage.errors import UnknownModel
+from storage.errors import IndexFault, UnknownModel
 from storage.migrations import require_newest
 from storage.snapshots import current_snapshot
 
@@ -78,6 +80,14 @@ class GraphEdge:
     l_lora: float | None
     l_lora_sum: float | None
     direction_nats: float | None
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What `details` says. Raises `IndexFault` where it is no object, as we never wrote it."""
+        found = json.loads(self.details)
+        if not isinstance(found, dict):
+            raise IndexFault(f"the details of {self.parent!r} -> {self.child!r} are no JSON object: not our index")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +160,12 @@ class SkippedModel:
 
 
 @contextmanager
-def open_graph(index_dir: Path) -> Iterator[Database]:
-    """The current snapshot of an index, open for reading.
+def open_graph(index_dir: Path, *, output: Path | None = None) -> Iterator[Database]:
+    """The current snapshot of an index, open for reading; `output` is the one file that may be written from it.
 
     Raises `IndexFault` when there is none, or one of a schema that this version does not read.
     """
-    database = Database(current_snapshot(index_dir), read_only=True)
+    database = Database(current_snapshot(index_dir), read_only=True, output=output)
     try:
         require_newest(database, index_dir)
         yield database

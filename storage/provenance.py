@@ -119,5 +119,5 @@ def mean_kurtosis(database: Database, names: Sequence[str]) -> dict[str, float]:
 
 
 def write_edges(database: Database, path: Path) -> None:
-    """Writes the view `edges` as a Parquet file. Raises `IndexFault` where it cannot be written."""
+    """Writes the view `edges` as a Parquet file, the `output` that the graph was opened with. Raises `IndexFault`."""
     database.write("write_edges", path=str(path))

@@ -1,47 +1,32 @@
-"""A user's own SELECT over a snapshot: nothing but reading, bounded in time, memory and rows.
+"""A user's own SELECT over a snapshot, bounded in time, memory and rows.
 
-Four fences, each enough against most of what should not happen, and none enough alone:
-
-1. DuckDB's own parser must see exactly one statement, of type SELECT (WITH, FROM first, VALUES, PIVOT into columns,
-   DESCRIBE, SHOW and SUMMARIZE are SELECTs to it). A writing CTE passes this fence.
-2. The snapshot is attached read-only: a writing CTE ends here.
-3. No external access: no file, no network, no extension, not even by naming a file in FROM.
-4. A deadline, after which the query is interrupted, a memory limit without spilling to disk, and a limit of rows.
-
-The settings are locked before the user's text is run. The snapshot is attached to a private in-memory instance rather
-than opened, because DuckDB allows one configuration per file and process, and lineage readers have another.
+`storage.fenced_select` sees to it that the query only reads. It runs in a process of its own, because DuckDB looks at
+its limits between two batches of rows: the planner, and a function on one long text or list, look at neither clock nor
+limit, and would take the machine's memory and this process with them. The process may allocate so many bytes, and is
+killed at its deadline. It holds nothing that could be left half done.
 """
 
+import json
+import os
+import pickle
+import subprocess
+import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import duckdb
+from typing import IO, Any
 
 from storage.errors import IndexFault, QueryRefused
+from storage.fenced_select import Heading, Rows, too_much_memory
+from storage.select_process import LENGTH_BYTES
 
 MAX_ROWS = 1_000_000
 """Rows that a result may have before it is cut: what a process can hold as Python values beside its other work."""
 
-MAX_CHARACTERS = 100_000
-"""Length of a query's text: parsing cannot be interrupted, and takes seconds on a hostile megabyte."""
-
-FETCHED_ROWS = 10_000
-"""Rows between two looks at the clock: an interrupt only reaches DuckDB while it computes."""
-
-FENCES = {
-    "enable_progress_bar": "false",  # it would be drawn on standard output
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "allow_community_extensions": "false",
-    "max_temp_directory_size": "0B",
-    "enable_external_access": "false",
-    "lock_configuration": "true",  # last: nothing can be set after it
-}
+MAX_RESULT_BYTES = 2**31
+"""Bytes of a result, as it is handed over: rows may be few and long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +44,7 @@ def select(
     text: str,
     *,
     timeout_s: float = 60.0,
-    memory_limit: str = "2GB",
+    memory_bytes: int = 2 * 10**9,
     max_rows: int = MAX_ROWS,
 ) -> Selection:
     """Runs one SELECT over a snapshot and returns at most `max_rows` of its rows, in the query's order.
@@ -67,82 +52,83 @@ def select(
     Raises `QueryRefused` when the text is not a single SELECT, fails, tries to reach beyond the snapshot, or runs out
     of its time or memory; `IndexFault` when the snapshot cannot be opened.
     """
-    deadline = time.monotonic() + timeout_s
-    with _fenced(snapshot, memory_limit) as connection:
+    asked = {"snapshot": str(snapshot), "text": text, "memory_bytes": memory_bytes}
+    with _process(asked) as process:
+        frames = _frames(_pipe(process))
+        next(frames)  # it has started: from here on the query's own time runs
+        expired = threading.Event()
+        timer = threading.Timer(min(timeout_s, threading.TIMEOUT_MAX), _stop, (process, expired))
+        timer.start()
         try:
-            statement = _single_select(connection, text)
-            with _interrupted_after(connection, timeout_s):
-                connection.execute(statement)
-                return _fetch(connection, max_rows, deadline)
-        except (duckdb.InterruptException, TimeoutError) as error:
+            return _selection(frames, max_rows)
+        except EOFError as error:
+            if not expired.is_set():
+                raise too_much_memory(memory_bytes) from error
             raise QueryRefused(f"the query was stopped after {timeout_s:g} seconds: select or group less") from error
-        except duckdb.OutOfMemoryException as error:
-            raise QueryRefused(f"the query needs more than {memory_limit} of memory: select or group less") from error
-        except (duckdb.Error, UnicodeError) as error:
-            reason = str(error).split("\n\nLINE")[0]  # without DuckDB's drawing of the place
-            raise QueryRefused(f"the query was refused: {reason}") from error
+        finally:
+            timer.cancel()
+            timer.join()
 
 
 @contextmanager
-def _fenced(snapshot: Path, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    connection = duckdb.connect(":memory:", config={"memory_limit": memory_limit})
+def _process(asked: dict[str, Any]) -> "Iterator[subprocess.Popen[bytes]]":
+    """The process with its request; whatever it does at the end of the block, it is over."""
+    ours = str(Path(__file__).parents[1])
+    path = os.pathsep.join(filter(None, [ours, os.environ.get("PYTHONPATH", "")]))
+    # -P: what lies where the command was started is no module.
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "storage.select_process"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
     try:
-        place = str(snapshot).replace("'", "''")
-        connection.execute(f"ATTACH '{place}' AS model_graph (READ_ONLY)")
-        connection.execute("USE model_graph")
-        for name, value in FENCES.items():
-            connection.execute(f"SET {name} = '{value}'")
-    except duckdb.Error as error:
-        connection.close()
-        raise IndexFault(f"{snapshot} cannot be opened: {error}") from error
-    try:
-        yield connection
+        if process.stdin is not None:
+            process.stdin.write(json.dumps(asked).encode("ascii"))
+            process.stdin.close()
+        yield process
     finally:
-        connection.close()
+        process.kill()
+        process.wait()
+        _pipe(process).close()
 
 
-def _single_select(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.Statement:
-    if len(text) > MAX_CHARACTERS:
-        raise QueryRefused(f"the query has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read")
-    if not text.isascii():
-        text.encode("utf-8")  # DuckDB's binding reports a lone surrogate as a wrong type
-    statements = connection.extract_statements(text)
-    if len(statements) != 1:
-        raise QueryRefused(f"give exactly one SELECT statement; this text has {len(statements)} statements")
-    if statements[0].type != duckdb.StatementType.SELECT:
-        kind = str(statements[0].type).removeprefix("StatementType.")
-        raise QueryRefused(f"only SELECT may run, this is {kind}: the index is read-only for queries")
-    return statements[0]
+def _pipe(process: "subprocess.Popen[bytes]") -> IO[bytes]:
+    if process.stdout is None:
+        raise RuntimeError("the process was started without a pipe")
+    return process.stdout
 
 
-def _fetch(connection: duckdb.DuckDBPyConnection, max_rows: int, deadline: float) -> Selection:
-    described = connection.description
-    for name, kind, *_ in described:
-        if "TIME ZONE" in str(kind):
-            raise QueryRefused(f"column {name} has a time zone, the index's own times are UTC: cast it to TIMESTAMP")
-    rows: list[tuple[Any, ...]] = []
-    while len(rows) <= max_rows:
-        part = connection.fetchmany(min(FETCHED_ROWS, max_rows + 1 - len(rows)))
-        if not part:
+def _stop(process: "subprocess.Popen[bytes]", expired: threading.Event) -> None:
+    expired.set()
+    process.kill()
+
+
+def _frames(pipe: IO[bytes]) -> Iterator[tuple[str, Any]]:
+    """What the process sends. Raises `EOFError` when it ends before it has said so, `QueryRefused` for too much."""
+    left = MAX_RESULT_BYTES
+    while True:
+        head = pipe.read(LENGTH_BYTES)
+        size = int.from_bytes(head, "little")
+        left -= size
+        if left < 0:
+            raise QueryRefused(f"the result has more than {MAX_RESULT_BYTES // 2**20} MiB: select less")
+        body = pipe.read(size)
+        if len(head) < LENGTH_BYTES or len(body) < size:
+            raise EOFError
+        yield pickle.loads(body)  # noqa: S301 - from our own program
+
+
+def _selection(frames: Iterator[tuple[str, Any]], max_rows: int) -> Selection:
+    heading, rows = Heading((), ()), Rows()
+    for kind, content in frames:
+        if kind == "refused":
+            raise QueryRefused(content)
+        if kind == "fault":
+            raise IndexFault(content)
+        if kind == "heading":
+            heading = content
+        if kind == "rows":
+            rows += content
+        if kind == "end" or len(rows) > max_rows:
             break
-        rows.extend(part)
-        if time.monotonic() > deadline:
-            raise TimeoutError
-    return Selection(
-        columns=tuple(column[0] for column in described),
-        types=tuple(str(column[1]) for column in described),
-        rows=tuple(rows[:max_rows]),
-        truncated=len(rows) > max_rows,
-    )
-
-
-@contextmanager
-def _interrupted_after(connection: duckdb.DuckDBPyConnection, timeout_s: float) -> Iterator[None]:
-    timer = threading.Timer(timeout_s, connection.interrupt)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
+    return Selection(heading.columns, heading.types, tuple(rows[:max_rows]), truncated=len(rows) > max_rows)

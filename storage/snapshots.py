@@ -19,6 +19,9 @@ from storage.errors import IndexFault
 
 SNAPSHOTS = "snapshots"
 CURRENT = "current"
+POINTER_BYTES = 255
+"""Of the pointer: the longest file name."""
+
 KEPT_SNAPSHOTS = 2
 """The current one, and the one before it for a reader that has read the pointer but not yet opened the file."""
 
@@ -47,12 +50,16 @@ def publish(database: Database, index_dir: Path) -> Path:
 
 def current_snapshot(index_dir: Path) -> Path:
     """The snapshot that readers open. Raises `IndexFault` when there is no index, or none that is published."""
+    pointer = index_dir / SNAPSHOTS / CURRENT
     try:
-        name = (index_dir / SNAPSHOTS / CURRENT).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise IndexFault(f"no index at {index_dir}: run `modelkin refresh HUB --index {index_dir}` first") from error
+        if not pointer.is_file():  # a pipe would be waited for, a device read for ever
+            raise IndexFault(f"no index at {index_dir}: run `modelkin refresh HUB --index {index_dir}` first")
+        with pointer.open("rb") as file:
+            name = file.read(POINTER_BYTES).decode("utf-8", "replace").strip()
+    except OSError as error:
+        raise IndexFault(f"the index at {index_dir} cannot be read: {error.strerror}") from error
     path = index_dir / SNAPSHOTS / name
-    if path.name != name or not path.is_file():
+    if path.name != name or "\0" in name or not path.is_file():
         raise IndexFault(f"{index_dir} names a snapshot that is not there: run `modelkin refresh --index {index_dir}`")
     return path
 

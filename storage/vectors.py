@@ -69,6 +69,8 @@ def collect_files(folder: Path, keep: Collection[str]) -> int:
 
 def _open(path: Path) -> npt.NDArray[np.float32]:
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise FileNotFoundError(f"no file {path.name}")
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise IndexFault(f"{path} is missing or damaged ({error}); rebuild the index in a new folder") from error

@@ -6,10 +6,11 @@ which answers it directly, as `resolve` itself does where no shared cache may ho
 
 import gzip
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import quote
 
 from crawler.local_hub.access import commit
-from crawler.local_hub.answers import Answer, FileSlice, redirect, text_answer
+from crawler.local_hub.answers import Answer, FileSlice, redirect
 from crawler.local_hub.hashing import ContentId
 from crawler.local_hub.ranges import Unsatisfiable, byte_range
 from crawler.local_hub.repository import FileEntry, Repository
@@ -47,7 +48,8 @@ def _raw(entry: FileEntry, content: ContentId, headers: Mapping[str, str], asked
     """Never a redirect: a file in LFS shows the text of its pointer."""
     if not entry.is_lfs:
         return _small_file(entry, content, headers, asked)
-    return text_answer(content.pointer.decode(), headers={**headers, "ETag": f'"{content.oid}"'})
+    told = {**headers, "ETag": f'"{content.oid}"', "Content-Type": "text/plain; charset=utf-8"}
+    return sliced(content.pointer, asked.headers.get("Range"), told)
 
 
 def _to_cdn(
@@ -80,15 +82,16 @@ def _small_file(entry: FileEntry, content: ContentId, headers: Mapping[str, str]
     return sliced(whole, asked.headers.get("Range"), told)
 
 
-def sliced(whole: FileSlice, wanted: str | None, headers: Mapping[str, str]) -> Answer:
+def sliced(whole: FileSlice | bytes, wanted: str | None, headers: Mapping[str, str]) -> Answer:
     """200, 206 or 416 for the wanted range of a file; 416 comes with a body of HTML, as from the Hub's CDN."""
+    size = len(whole) if isinstance(whole, bytes) else whole.size
     try:
-        part = byte_range(wanted, whole.size)
+        part = byte_range(wanted, size)
     except Unsatisfiable:
-        told = {"Content-Range": f"bytes */{whole.size}", "Content-Type": "text/html"}
+        told = {"Content-Range": f"bytes */{size}", "Content-Type": "text/html"}
         return Answer(416, told, b"<html><body><h1>416 Requested Range Not Satisfiable</h1></body></html>")
     if part is None:
         return Answer(200, headers, whole)
     begin, end = part
-    told = {**headers, "Content-Range": f"bytes {begin}-{end - 1}/{whole.size}"}
-    return Answer(206, told, FileSlice(whole.location, begin, end, whole.size, whole.mtime_ns))
+    told = {**headers, "Content-Range": f"bytes {begin}-{end - 1}/{size}"}
+    return Answer(206, told, whole[begin:end] if isinstance(whole, bytes) else replace(whole, begin=begin, end=end))

@@ -1,17 +1,20 @@
 """What was asked: a request as a value, and the endpoint its raw path names."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qs, quote, unquote
 
-from crawler.local_hub.answers import bad_request
+from crawler.local_hub.answers import Answer, bad_request, text_answer
 from crawler.local_hub.limits import Bucket
 
 Kind = Literal[
     "listing", "whoami", "detail", "tree", "paths-info", "refs", "commits", "auth-check", "resolve", "resolve-cache",
     "raw", "unknown",
 ]  # fmt: skip
+_THIS_MACHINE = {"127.0.0.1", "localhost", "[::1]"}
+_PORT = re.compile(r":\d{1,5}$", re.ASCII)
 _MAX_QUERY_FIELDS = 500
 _TRUE = {"1", "true"}
 
@@ -25,6 +28,16 @@ class Asked:
     headers: Mapping[str, str]
     peer: str = ""
     body: bytes = b""
+
+    @property
+    def is_for_this_machine(self) -> bool:
+        """Whether the client meant this machine, or is old enough not to say.
+
+        A browser that a stranger's page has led here by a name of its own says that name; it would let the page have
+        what it gets, as if it came from the page's own server (DNS rebinding).
+        """
+        host = self.headers.get("Host", "127.0.0.1")
+        return _PORT.sub("", host.lower()) in _THIS_MACHINE
 
     @property
     def query(self) -> dict[str, list[str]]:
@@ -51,6 +64,11 @@ class Endpoint:
     def bucket(self) -> Bucket:
         """Which rate limit the endpoint counts in."""
         return "resolvers" if self.is_file else "pages" if self.kind == "unknown" else "api"
+
+
+def misdirected(_: Asked) -> Answer:
+    """421: the request was meant for another machine."""
+    return text_answer("This hub answers 127.0.0.1 and localhost only", status=421)
 
 
 def form_fields(text: str) -> dict[str, list[str]]:

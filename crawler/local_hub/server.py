@@ -24,7 +24,7 @@ from crawler.local_hub.cdn import cdn_answer
 from crawler.local_hub.clock import Clock
 from crawler.local_hub.faults import asked_wrongly, broken, spoiled
 from crawler.local_hub.options import HubOptions, LoggedRequest
-from crawler.local_hub.requests import Asked
+from crawler.local_hub.requests import Asked, misdirected
 from crawler.local_hub.service import HubService
 from crawler.local_hub.signing import SignedUrls
 from crawler.local_hub.state import HubState
@@ -115,7 +115,8 @@ class LocalHub:
             if self._options.latency_s:
                 await asyncio.sleep(self._options.latency_s)
             fault = self._options.faults(record) if self._options.faults else None
-            given = await asyncio.to_thread(answer, asked_wrongly(await _asked(request), fault))
+            asked = asked_wrongly(await _asked(request), fault)
+            given = await asyncio.to_thread(answer if asked.is_for_this_machine else misdirected, asked)
             if fault is None:
                 return await _send(request, given, record)
             wrong = spoiled(given, fault)

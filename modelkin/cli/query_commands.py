@@ -60,10 +60,10 @@ def export(
     from modelkin.export import as_text, write_file, write_parquet  # noqa: PLC0415 - as above
     from storage import lineage, provenance  # noqa: PLC0415 - as above
 
+    if form == "parquet":
+        write_parquet(index, output)
+        return
     with lineage.open_graph(index) as database:
-        if form == "parquet":
-            write_parquet(database, output)
-            return
         text = as_text(form, lineage.nodes(database), lineage.edges(database), provenance.ghosts(database))
     if output is None:
         typer.echo(text, nl=False)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from storage.catalog import Catalog
 from storage.errors import UsageError
@@ -25,13 +26,31 @@ class HubAddress:
 
 
 def parse_hub(hub: str) -> HubAddress:
-    """A Hub as a user names it. Raises `UsageError` when it is neither a URL nor an existing folder."""
+    """A Hub as a user names it. Raises `UsageError` when it is neither a URL nor an existing folder.
+
+    No name at all is no folder either, though it would be the present one: it is what an unset variable leaves, and
+    a folder takes the place of the one that an index mirrored.
+    """
     if hub.startswith(("http://", "https://")):
-        return HubAddress(hub.rstrip("/"))
+        return HubAddress(_address(hub))
     folder = Path(hub).expanduser()
-    if not folder.is_dir():
+    if not hub or not folder.is_dir():
         raise UsageError(f"{hub} is neither a URL (https://...) nor a folder; give a folder holding <org>/<name>/...")
     return HubAddress(str(folder.resolve()))
+
+
+def _address(url: str) -> str:
+    """A URL without a trailing slash. One that holds a password is refused and not shown: it would be stored."""
+    try:
+        parts = urlsplit(url)
+        host, secret = parts.hostname, "@" in parts.netloc
+    except ValueError:
+        host, secret = None, False
+    if secret:
+        raise UsageError("an address holds no name or password: log in with `hf auth login`, or set HF_TOKEN")
+    if not host:
+        raise UsageError(f"{url} is no address of a Hub; give one such as {PUBLIC_HUB}")
+    return url.rstrip("/")
 
 
 def choose_hub(hub: str | None, catalog: Catalog | None) -> HubAddress:
@@ -42,7 +61,7 @@ def choose_hub(hub: str | None, catalog: Catalog | None) -> HubAddress:
     """
     recorded = catalog.setting("hub") if catalog is not None else None
     if hub is None:
-        chosen = HubAddress(recorded or os.environ.get("HF_ENDPOINT", PUBLIC_HUB).rstrip("/"))
+        chosen = HubAddress(recorded) if recorded else parse_hub(os.environ.get("HF_ENDPOINT") or PUBLIC_HUB)
     else:
         chosen = parse_hub(hub)
     if recorded is not None and recorded != chosen.location:

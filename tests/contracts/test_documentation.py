@@ -8,8 +8,8 @@ import typer
 
 from modelkin.cli.main import COMMANDS, app
 from storage.database import Database
+from storage.fenced_select import Heading, fenced_select
 from storage.migrations import migrate
-from storage.select import select
 from tests.support.small_index import build_index
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,8 @@ def test_every_example_query_runs(tmp_path: Path):
     examples = re.findall(r"```sql\n(.+?)```", DATA_MODEL, flags=re.DOTALL)
     assert len(examples) == len(sections(DATA_MODEL, "Views")) + len(sections(DATA_MODEL, "Macros"))
     for example in examples:
-        assert select(snapshot, example).columns
+        heading, *_ = fenced_select(snapshot, example, memory_bytes=10**9)
+        assert isinstance(heading, Heading)
 
 
 def test_every_reason_for_leaving_a_model_out_is_documented_and_nothing_else():

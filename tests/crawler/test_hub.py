@@ -8,7 +8,8 @@ from huggingface_hub import HfApi
 
 from crawler.crawl import ReadModel, read_models
 from crawler.hub import HubClient, find_token
-from crawler.local_hub import LocalHub
+from crawler.local_hub import Fault, LocalHub
+from crawler.remote_file import linked_sha256
 from crawler.settings import CrawlSettings, HubSettings
 from storage.errors import HubRefused, HubUnavailable, ModelUnreadable, UsageError
 from tests.support.repositories import random_tensors, tell_hub, write_model
@@ -199,6 +200,24 @@ async def test_a_small_file_is_followed_to_where_it_is_and_measured(root, serve,
         with pytest.raises(ModelUnreadable) as caught:
             await client.read_small("acme/tiny", "main", "config.json", limit_bytes=len(text) - 1)
     assert caught.value.reason == "too_large"
+
+
+async def test_a_small_file_is_had_from_a_mirror_that_knows_no_raw_route(root, serve, hasty):
+    text = (write_model(root, "acme/tiny", random_tensors()) / "config.json").read_bytes()
+    hub = serve(faults=lambda asked: Fault("status", status=404) if "/raw/" in asked.target else None)
+    async with client_of(hub, hasty) as client:
+        assert await client.read_small("acme/tiny", "main", "config.json", limit_bytes=9999) == text
+        with pytest.raises(ModelUnreadable) as caught:
+            await client.read_small("acme/tiny", "main", "nope.json", limit_bytes=9999)
+    assert caught.value.reason == "file_missing"
+
+
+def test_the_sha256_is_the_hubs_word_or_that_of_a_mirror_in_its_place():
+    sha256, other = "a" * 64, "b" * 64
+    assert linked_sha256({"X-Linked-Etag": f'"{sha256}"', "ETag": f'"{other}"'}, mirrored=True) == sha256
+    assert linked_sha256({"ETag": f'"{sha256}"'}, mirrored=True) == sha256
+    assert linked_sha256({"ETag": f'"{other}"'}) is None  # a CDN's own hash
+    assert linked_sha256({"ETag": '"' + "c" * 40 + '"'}, mirrored=True) is None  # of a file in git
 
 
 async def test_names_with_spaces_and_foreign_letters_are_found(root, serve, hasty):

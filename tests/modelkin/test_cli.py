@@ -159,6 +159,15 @@ def test_the_index_is_judged_against_a_truth(ask, tmp_path: Path):
     assert "not in the index: q/new" in out
 
 
+def test_a_name_that_is_no_text_is_an_unknown_model(ask):
+    name = os.fsdecode(b"a/\xff")
+    for command in ("tree", "ancestors", "why"):
+        status, out, err = ask(command, name)
+        assert (status, out) == (2, "")
+        assert "no model 'a/\\udcff'" in err
+    assert ask("search", name)[0] == 0
+
+
 def test_an_unknown_model_is_wrong_usage_and_is_told_what_comes_close(ask):
     for command in ("tree", "ancestors", "descendants", "relatives"):
         status, out, err = ask(command, "a/lefft")

@@ -41,11 +41,34 @@ def test_what_a_file_names_is_set_and_the_rest_kept(tmp_path: Path):
         ("[exact]\nmemory_bytes = 0\n", "memory_bytes must be positive"),
         ('[evidence]\ndevice = "cpu"\n', r"is set as \[exact\] device"),
         ("not toml", "cannot be read as TOML"),
+        ("[hub]\na = " + "[" * 5000 + "]" * 5000, "cannot be read as TOML"),
+        ("[hub]\ntimeout_s = inf\n", "timeout_s = inf must be a finite number"),
+        ("[hub]\ntimeout_s = 1e400\n", "timeout_s = inf must be a finite number"),
+        ("[hub]\ntimeout_s = nan\n", "timeout_s = nan must be a finite number"),
+        ("[hub]\nretries = " + "9" * 4000, "retries = a number of many digits must be a whole number"),
+        ("[exact]\nbudget_bytes = 1" + "0" * 30, "budget_bytes = a number of many digits"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, told: str):
     with pytest.raises(UsageError, match=told):
         load_config(written(tmp_path, text))
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no file without end here")
+def test_a_file_without_end_is_not_read_to_it():
+    with pytest.raises(UsageError, match="has more than 1,048,576 bytes"):
+        load_config(Path("/dev/zero"))
+
+
+def test_what_windows_writes_before_a_text_is_no_setting(tmp_path: Path):
+    path = tmp_path / "modelkin.toml"
+    path.write_bytes(b"\xef\xbb\xbf[hub]\nretries = 2\n")
+    assert load_config(path).hub.retries == 2
+
+
+def test_a_folder_is_no_file_of_settings(tmp_path: Path):
+    with pytest.raises(UsageError, match="Is a directory"):
+        load_config(tmp_path)
 
 
 def test_a_missing_file_is_told(tmp_path: Path):

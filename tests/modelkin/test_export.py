@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import string
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import duckdb
 import networkx as nx
 import pytest
 
@@ -17,7 +19,7 @@ from crawler.settings import is_repo_id
 from modelkin.cli.printable import plain
 from modelkin.drawing import to_dot, to_graphml, to_mermaid
 from modelkin.export import to_csv, to_json, to_newick, write_file, write_parquet
-from storage.errors import UsageError
+from storage.errors import IndexFault, UsageError
 from storage.lineage import GraphEdge, ModelNode, edges, nodes, open_graph
 from storage.provenance import GhostNode, ghosts
 from tests.support.small_index import build_index
@@ -66,13 +68,25 @@ def test_json_holds_the_graph(graph: tuple[list[ModelNode], list[GraphEdge]]):
 
 
 def test_csv_is_read_back_whole(graph: tuple[list[ModelNode], list[GraphEdge]]):
-    odd = replace(graph[1][0], relation='a "quoted",\nword', step_cost=None)
+    odd = replace(graph[1][0], relation='a "quoted", word', step_cost=None)
     text = to_csv([odd, *graph[1][1:]])
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert rows[0]["relation"] == odd.relation
     assert rows[0]["step_cost"] == ""
     assert [(row["parent"], row["child"]) for row in rows] == [(edge.parent, edge.child) for edge in graph[1]]
     assert text.count("\r\n") == 1 + len(rows)
+
+
+def test_what_is_not_printable_is_escaped_in_plain_texts_too(graph: tuple[list[ModelNode], list[GraphEdge]]):
+    hostile = "a/\x1b]0;owned\x07\u202e\n\r\x9b31m"
+    rows = list(csv.DictReader(io.StringIO(to_csv([replace(graph[1][0], child=hostile)]), newline="")))
+    assert rows[0]["child"] == plain(hostile)
+    assert to_newick([replace(graph[0][0], repo_id=hostile, parent=None)]) == f"'{plain(hostile)}';\n"
+
+
+def test_details_that_are_no_object_are_a_fault_of_the_index(graph: tuple[list[ModelNode], list[GraphEdge]]):
+    with pytest.raises(IndexFault, match="no JSON object"):
+        to_json(graph[0], [replace(graph[1][0], details="[1]")])
 
 
 def test_no_name_that_holds_a_spreadsheet_formula_gets_into_an_index():
@@ -137,7 +151,7 @@ def test_json_tells_ghosts_from_models_and_the_numbers_of_edges(merged: Whole):
 def test_newick_draws_a_missing_root_and_a_merge_once(merged: Whole):
     root, found = newick_edges(to_newick(merged[0], merged[2]))
     assert root == merged[2][0].ghost
-    assert found == {(edge.parent, edge.child) for edge in merged[1] if edge.is_heaviest}
+    assert found == {(plain(edge.parent), plain(edge.child)) for edge in merged[1] if edge.is_heaviest}
 
 
 def test_graphml_is_read_back_by_networkx_with_its_attributes(merged: Whole):
@@ -183,15 +197,16 @@ def test_mermaid_shows_every_name_and_nothing_of_it_is_syntax(merged: Whole):
 
 def test_parquet_needs_a_place_that_can_be_written(tmp_path: Path):
     build_index(tmp_path / "index", PARENTS)
+    with pytest.raises(UsageError, match="--output"):
+        write_parquet(tmp_path / "index", None)
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_parquet(tmp_path / "index", tmp_path / "missing" / "edges.parquet")
+    write_parquet(tmp_path / "index", tmp_path / "it's.parquet")
+    with duckdb.connect() as reader:
+        read = reader.execute(f"FROM '{tmp_path}/it''s.parquet'").fetchall()
     with open_graph(tmp_path / "index") as database:
-        with pytest.raises(UsageError, match="--output"):
-            write_parquet(database, None)
-        with pytest.raises(UsageError, match="cannot be written"):
-            write_parquet(database, tmp_path / "missing" / "edges.parquet")
-        write_parquet(database, tmp_path / "edges.parquet")
-        read = database.connection.execute(f"FROM '{tmp_path}/edges.parquet'").fetchall()
         assert read == database.connection.execute("FROM edges ORDER BY tree, parent, child").fetchall()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["edges.parquet", "index"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "it's.parquet"]
 
 
 def test_a_file_is_replaced_whole_or_left_alone(tmp_path: Path):
@@ -202,3 +217,36 @@ def test_a_file_is_replaced_whole_or_left_alone(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["graph.json"]
     with pytest.raises(UsageError, match="cannot be written"):
         write_file(tmp_path / "missing" / "graph.json", "new")
+
+
+def test_a_link_is_written_through_and_stays(tmp_path: Path):
+    target, link = tmp_path / "graph.json", tmp_path / "link"
+    target.write_text("something longer than what comes")
+    link.symlink_to(target)
+    write_file(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    with pytest.raises(UsageError, match="needs a file"):
+        write_parquet(tmp_path / "index", link)
+
+
+def test_a_pipe_is_written_into_and_stays(tmp_path: Path):
+    """As is /dev/stdout, and /dev/null: to rename a file over them takes them from the whole machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_file(pipe, "text")
+    assert os.read(reader, 100) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()
+    with pytest.raises(UsageError, match="needs a file"):
+        write_parquet(tmp_path / "index", pipe)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/"])
+def test_a_folder_is_no_file_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="Is a directory"):
+        write_file(Path(name), "text")
+    with pytest.raises(UsageError, match="needs a file"):
+        write_parquet(tmp_path / "index", Path(name))

@@ -17,6 +17,14 @@ def test_a_file_that_is_no_truth_is_refused(tmp_path: Path, text: str):
         read_truth(path)
 
 
+def test_a_name_that_comes_twice_is_refused(tmp_path: Path):
+    path = tmp_path / "truth.json"
+    for text in ('{"a/b": null, "a/c": "a/b", "a/b": "a/c"}', '{"version": 2, "models": {"a/b": {}, "a/b": {}}}'):
+        path.write_text(text)
+        with pytest.raises(UsageError, match="'a/b' stands there twice"):
+            read_truth(path)
+
+
 def told(folder: Path, document: object) -> Truth:
     """What is read of a truth written as JSON."""
     path = folder / "truth.json"

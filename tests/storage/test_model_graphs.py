@@ -121,15 +121,6 @@ def test_row_classes_have_the_columns_of_their_views(family: Database, kind: typ
     assert [field.name for field in fields(kind)] == columns
 
 
-def test_edges_are_read_back_from_parquet(family: Database, tmp_path: Path):
-    provenance.write_edges(family, tmp_path / "it's.parquet")
-    query = f"FROM read_parquet('{tmp_path}/it''s.parquet')"
-    assert (
-        family.connection.execute(query).fetchall()
-        == family.connection.execute("FROM edges ORDER BY tree, parent, child").fetchall()
-    )
-
-
 def random_graph(seed: int, nodes: int) -> tuple[dict[str, str | None], dict[str, dict[str, float]]]:
     """One tree with ghosts above others, and merges with up to two lesser parents that were there before."""
     source = random.Random(seed)

@@ -1,1 +1,1 @@
-COPY (SELECT * FROM edges ORDER BY tree, parent, child) TO $path (FORMAT parquet)
+COPY (SELECT * FROM edges ORDER BY tree, parent, child) TO $path (FORMAT parquet, USE_TMP_FILE false)

@@ -179,6 +179,9 @@ def test_raw_shows_pointers_and_texts_and_never_redirects(client):
     assert pointer.status == 200
     assert f"oid sha256:{hashlib.sha256(DATA).hexdigest()}" in pointer.body.decode()
     assert client("/org/m/raw/main/config.json").body.decode() == TEXT
+    part = client("/org/m/raw/main/model.safetensors", headers={"Range": "bytes=0-6"})
+    assert (part.status, part.body) == (206, b"version")
+    assert part.headers["Content-Range"] == f"bytes 0-6/{len(pointer.body)}"
 
 
 def test_names_with_spaces_and_unicode_travel_quoted(client):

@@ -3,6 +3,7 @@ import os
 import socket
 import threading
 import urllib.request
+from contextlib import closing
 
 import pytest
 
@@ -28,6 +29,21 @@ def test_listeners_are_on_loopback_on_two_ports(add_model, serve, raw):
     assert hub.endpoint.startswith("http://127.0.0.1:")
     assert location.startswith("http://127.0.0.1:")
     assert location.split("/")[2] != hub.endpoint.split("/")[2]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1.evil.example", "127.0.0.2", ""])
+def test_a_page_that_led_a_browser_here_by_a_name_of_its_own_gets_nothing(add_model, serve, host):
+    add_model("org/m", {"model.bin": b"secret"})
+    hub = serve()
+    port = hub.endpoint.rpartition(":")[2]
+
+    def status(name: str) -> int:
+        with closing(http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)) as connection:
+            connection.request("GET", "/org/m/raw/main/model.bin", headers={"Host": name})
+            return connection.getresponse().status
+
+    assert status(host.format(port=port)) == 421
+    assert [status(name) for name in (f"127.0.0.1:{port}", "localhost", f"LOCALHOST:{port}")] == [200, 200, 200]
 
 
 def test_what_cannot_be_served_is_refused_before_anything_starts(root, tell):

@@ -1,0 +1,1 @@
+"""Audits what the project is built from: pins, withdrawn releases, licences and known vulnerabilities."""
