@@ -113,7 +113,7 @@ async def read_model(
         raise ModelUnreadable("no_files_listed", "the listing tells no files of it", retry=True)
     tally, shared = tally or Tally(), shared or Shared()
     located = await locate_weights(client, ref.repo_id, ref.revision, file_names=ref.file_names, tally=tally)
-    contents = None if shared.originals is None else await asyncio.to_thread(located.contents)
+    contents = await _contents(located)
     if shared.originals is None or contents is None:
         return await _described(client, await _read(ref, located, settings, shared.turn), tally)
     known = await shared.originals.find(contents)
@@ -126,6 +126,11 @@ async def read_model(
     finally:
         shared.originals.settle(contents, read)
     return await _described(client, read, tally)
+
+
+async def _contents(located: LocatedWeights) -> str | None:
+    """What the model is read from; in a thread where there may be half a million tensors to count in."""
+    return await asyncio.to_thread(located.contents) if located.shard_of else located.contents()
 
 
 async def _read(ref: ModelRef, located: LocatedWeights, settings: CrawlSettings, turn: asyncio.Lock) -> ReadModel:
