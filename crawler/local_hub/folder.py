@@ -1,7 +1,8 @@
 """The folder behind the local Hub: which repositories and files it shows, looked up anew at every request.
 
 Only what a scan has found can be served, so a request's path never touches the file system. Hidden names, names that
-are no text, symlinks that leave the folder, and whatever is no regular file do not exist.
+are no text, symlinks that leave the folder, whatever is no regular file, and what this user may not read do not exist:
+one such file would fail every answer that tells its commit, and so the listing of all models.
 """
 
 import os
@@ -47,7 +48,7 @@ class Folder:
             if location is None or status is None:
                 continue
             path = f"{prefix}{item.name}"
-            if stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG(status.st_mode) and os.access(location, os.R_OK):
                 yield FileEntry(path, location, status.st_size, status.st_mtime_ns)
             elif item.is_dir(follow_symlinks=False) and depth < MAX_DEPTH:
                 yield from self._walk(location, f"{path}/", depth + 1)

@@ -11,6 +11,7 @@ from crawler.local_hub.hashing import ContentHashes
 from crawler.local_hub.hub_file import HUB_FILE, HubFile, ModelNotes, read_hub_file
 from crawler.local_hub.parameters import is_weight_file, read_parameters
 from crawler.local_hub.repository import Repository
+from storage.errors import UsageError
 
 _MAX_RENAMES = 10
 
@@ -34,6 +35,8 @@ class HubState:
                 version = (status.st_size, status.st_mtime_ns)
             except FileNotFoundError:
                 version = None
+            except OSError as error:
+                raise UsageError(f"{self._hub_file} cannot be read: {error.strerror}") from error
             if version != self._told[0]:
                 self._told = (version, read_hub_file(self._hub_file))
             return self._told[1]

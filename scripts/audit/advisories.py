@@ -27,11 +27,11 @@ class Advisories:
     silent: dict[str, str] = field(default_factory=dict)
 
     def learn(self, answer: Mapping[str, Any]) -> None:
-        """Takes in an answer of pip-audit."""
+        """Takes in an answer of pip-audit; what one service knew, another's silence does not undo."""
         for one in answer["dependencies"]:
             name = canonicalize_name(str(one["name"]))
             if "skip_reason" in one:
-                self.silent[name] = str(one["skip_reason"])
+                self.silent |= {name: str(one["skip_reason"])} if name in self.silent else {}
                 continue
             self.silent.pop(name, None)
             found = [_told(vulnerability) for vulnerability in one["vulns"]]

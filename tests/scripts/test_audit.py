@@ -101,7 +101,15 @@ def test_a_second_service_answers_for_what_the_first_left_out():
     assert not silent.right
     assert silent.lines == ("ci.txt: 1 of 3 packages audited, 0 vulnerable", "not audited: b, c", "because: not found")
     wrong = {"id": "PYSEC-1", "fix_versions": ["3"]}
-    known.learn({"dependencies": [{"name": "b", "version": "2", "vulns": [wrong]}, {"name": "c", "vulns": []}]})
+    known.learn(
+        {
+            "dependencies": [
+                {"name": "a", "skip_reason": "not found"},
+                {"name": "b", "version": "2", "vulns": [wrong]},
+                {"name": "c", "vulns": []},
+            ]
+        }
+    )
     assert advisories_of(known, "ci.txt").lines[1:] == ("b 2: PYSEC-1 (fixed in 3)",)
 
 

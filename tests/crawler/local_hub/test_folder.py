@@ -30,6 +30,14 @@ def test_hidden_and_irregular_things_do_not_exist(add_model, root, monkeypatch):
     assert list(Folder(root).files("org/m")) == ["config.json"]
 
 
+def test_what_may_not_be_read_does_not_exist(add_model, root, monkeypatch):
+    model = add_model("org/m", {"config.json": "{}", "model.safetensors": "weights"})
+    (model / "model.safetensors").chmod(0)
+    if os.geteuid() == 0:  # who may read everything; the mode is what others are asked
+        monkeypatch.setattr(os, "access", lambda path, _mode: bool(path.stat().st_mode & 0o400))
+    assert list(Folder(root).files("org/m")) == ["config.json"]
+
+
 def test_symlinks_are_followed_inside_the_folder_only(add_model, root, tmp_path):
     model = add_model("org/m", {"config.json": "{}"})
     secret = tmp_path / "secret"

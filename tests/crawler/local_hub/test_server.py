@@ -54,6 +54,10 @@ def test_what_cannot_be_served_is_refused_before_anything_starts(root, tell):
     tell({"org/m": {"likes": -1}})
     with pytest.raises(UsageError, match="likes"):
         LocalHub(root).__enter__()
+    (root / "hub.json").unlink()
+    (root / "hub.json").symlink_to("hub.json")
+    with pytest.raises(UsageError, match=r"hub\.json cannot be read"):
+        LocalHub(root).__enter__()
 
 
 def test_a_hub_that_never_began_can_be_left(root):
