@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recovery.decay import rounding_variance
+from recovery.decay import LEAST_WEIGHTS, rounding_variance
 from recovery.sample import KeptWeights
 from storage.types import FloatArray
 
@@ -22,7 +22,6 @@ NEAR = 0.01
 """A line is another's that it is a tenth as far from as x's line is from p's; squared."""
 MOVED = 16.0
 """So many times the squares of rounding must x's line be away from p's."""
-LEAST_WEIGHTS = 8  # of a line, as in `recovery.decay`
 UNSEEN = 0.5
 """Added to both counts: the odds of the next line under Jeffreys' prior (Krichevsky and Trofimov 1981)."""
 
