@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -12,13 +13,14 @@ from crawler.adapter_header import AdapterHeader, read_adapter
 from crawler.architecture import describe
 from crawler.gguf_header import Value, next_prefix, parse_gguf
 from crawler.gguf_names import original_tensors
-from crawler.header_room import HeaderRoom
+from crawler.header_room import LARGE_HEADERS_BYTES, HeaderRoom
 from crawler.hub import HubClient
 from crawler.remote_file import RemoteFile
 from crawler.safetensors_header import LENGTH_BYTES, header_length, parse_header
 from crawler.shards import MAX_INDEX_BYTES, WeightFiles, choose_weights, parse_index, select_tensors
 from crawler.torch_contents import folder_pickles, parse_contents
 from crawler.transport import Tally
+from storage.errors import ModelUnreadable
 from storage.types import Architecture, ByteRange, TensorSpec
 
 FIRST_READ_BYTES = 32 * 2**10
@@ -37,20 +39,24 @@ class LocatedWeights:
     weights: WeightFiles
     shard_of: Mapping[str, str]  # tensor name -> path, from an index
     remotes: tuple[RemoteFile, ...]  # sorted by path
+    has_large_index: bool = False  # which was read when the model had its turn
 
     def contents(self) -> str | None:
         """A UUID, made of all that the model is read from: equal ones are read alike. None where a sha256 is not told.
 
         That is the kind of the files, sha256 and size of each in the order of their paths, and which of them an index
-        means for each tensor. The names of files and repositories do not count.
+        means for each tensor. The names of files and repositories do not count. Models with large indexes have contents
+        of their own: one that has its turn must not wait for its original, which may be waiting for the turn.
         """
         if not all(remote.sha256 for remote in self.remotes):
             return None
         places = {remote.path: place for place, remote in enumerate(self.remotes)}
         files = [(remote.sha256, remote.size) for remote in self.remotes]
         index = sorted((name, places[path]) for name, path in self.shard_of.items())
-        told = json.dumps([self.weights.kind, self.weights.pickled, files, index])
-        return str(UUID(hashlib.sha256(told.encode()).hexdigest()[:32]))
+        told: list[object] = [self.weights.kind, self.weights.pickled, files, index]
+        if self.has_large_index:
+            told.append("large index")
+        return str(UUID(hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +103,34 @@ async def open_checkpoint(
     client: HubClient, repo_id: str, revision: str, *, file_names: Sequence[str], tally: Tally | None = None
 ) -> Checkpoint:
     """Locates a model's files and reads their headers. Raises what the two raise."""
-    located = await locate_weights(client, repo_id, revision, file_names=file_names, tally=tally)
     async with HeaderRoom() as room:
+        located = await locate_weights(client, repo_id, revision, file_names=file_names, room=room, tally=tally)
         return await read_headers(located, room)
 
 
 async def locate_weights(
-    client: HubClient, repo_id: str, revision: str, *, file_names: Sequence[str], tally: Tally | None = None
+    client: HubClient,
+    repo_id: str,
+    revision: str,
+    *,
+    file_names: Sequence[str],
+    room: HeaderRoom,
+    tally: Tally | None = None,
 ) -> LocatedWeights:
     """Locates what `choose_weights` finds among the files: one resolve request a file, one more for an index.
 
+    An index of more than 2 MiB is asked for again when the model has its turn.
     Files of torch count where they may be opened (`crawler.torch_contents.pickles_of_folder`).
     Raises `ModelUnreadable` for whatever is wrong with the model, `HubError` when the Hub itself fails.
     """
     weights = choose_weights(file_names, pickles=folder_pickles() is not None)
-    shard_of = await _read_index(client, repo_id, revision, weights=weights, tally=tally)
+    shard_of: Mapping[str, str] = {}
+    index_bytes = 0
+    if path := weights.index_file:
+        index = await _read_index(partial(client.read_small, repo_id, revision, path, tally=tally), room)
+        index_bytes = len(index)
+        shard_of = await asyncio.to_thread(parse_index, index, index_file=path, pickled=weights.pickled)
+        del index  # as large as it may be, it need not stay while the model is read
     paths = sorted(set(shard_of.values())) if shard_of else list(weights.files)
     slots = asyncio.Semaphore(_FILES_AT_ONCE)
 
@@ -119,7 +138,8 @@ async def locate_weights(
         async with slots:
             return await client.open_file(repo_id, revision, path, tally=tally)
 
-    return LocatedWeights(repo_id, weights, shard_of, tuple(await all_or_nothing([located(path) for path in paths])))
+    remotes = await all_or_nothing([located(path) for path in paths])
+    return LocatedWeights(repo_id, weights, shard_of, tuple(remotes), index_bytes > LARGE_HEADERS_BYTES)
 
 
 async def read_headers(located: LocatedWeights, room: HeaderRoom) -> Checkpoint:
@@ -156,15 +176,15 @@ async def all_or_nothing(work: Iterable[Coroutine[object, object, T]]) -> list[T
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _read_index(
-    client: HubClient, repo_id: str, revision: str, *, weights: WeightFiles, tally: Tally | None
-) -> Mapping[str, str]:
-    """Tensor name -> shard; empty for a model without an index."""
-    if weights.index_file is None:
-        return {}
-    path = weights.index_file
-    data = await client.read_small(repo_id, revision, path, limit_bytes=MAX_INDEX_BYTES, tally=tally)
-    return await asyncio.to_thread(parse_index, data, index_file=path, pickled=weights.pickled)
+async def _read_index(read: Callable[..., Awaitable[bytes]], room: HeaderRoom) -> bytes:
+    """The index as it stands: as many are read at once as are small, and of the others one, from its first byte on."""
+    try:
+        return await read(limit_bytes=LARGE_HEADERS_BYTES)
+    except ModelUnreadable as error:
+        if error.reason != "too_large":
+            raise
+    await room.take_turn()
+    return await read(limit_bytes=MAX_INDEX_BYTES)
 
 
 def _open_torch(remote: RemoteFile, contents: bytes) -> OpenFile:

@@ -112,20 +112,36 @@ async def read_model(
     if not ref.file_names:  # a request for each such model would be one for each empty repository
         raise ModelUnreadable("no_files_listed", "the listing tells no files of it", retry=True)
     tally, shared = tally or Tally(), shared or Shared()
-    located = await locate_weights(client, ref.repo_id, ref.revision, file_names=ref.file_names, tally=tally)
+    async with HeaderRoom(shared.turn) as room:
+        located = await locate_weights(
+            client, ref.repo_id, ref.revision, file_names=ref.file_names, room=room, tally=tally
+        )
+        read = await _read_once(ref, located, settings, room=room, originals=shared.originals)
+    return await _described(client, read, tally)
+
+
+async def _read_once(
+    ref: ModelRef,
+    located: LocatedWeights,
+    settings: CrawlSettings,
+    *,
+    room: HeaderRoom,
+    originals: Originals[ReadModel] | None,
+) -> ReadModel | CopiedModel:
+    """The model as it is read, or taken over from the one that it is a copy of."""
     contents = await _contents(located)
-    if shared.originals is None or contents is None:
-        return await _described(client, await _read(ref, located, settings, shared.turn), tally)
-    known = await shared.originals.find(contents)
+    if originals is None or contents is None:
+        return await _read(ref, located, settings, room)
+    known = await originals.find(contents)
     if known is not None:
-        return await _described(client, _copied(ref, known), tally)
+        return _copied(ref, known)
     read: ReadModel | None = None
     try:
-        read = await _read(ref, located, settings, shared.turn)
+        read = await _read(ref, located, settings, room)
         read = replace(read, fingerprint=replace(read.fingerprint, contents=contents))
     finally:
-        shared.originals.settle(contents, read)
-    return await _described(client, read, tally)
+        originals.settle(contents, read)
+    return read
 
 
 async def _contents(located: LocatedWeights) -> str | None:
@@ -133,27 +149,26 @@ async def _contents(located: LocatedWeights) -> str | None:
     return await asyncio.to_thread(located.contents) if located.shard_of else located.contents()
 
 
-async def _read(ref: ModelRef, located: LocatedWeights, settings: CrawlSettings, turn: asyncio.Lock) -> ReadModel:
-    async with HeaderRoom(turn) as room:
-        checkpoint = await read_headers(located, room)
-        architecture = checkpoint.architecture
-        plan = await asyncio.to_thread(
-            make_plan, architecture, budget_weights=settings.budget_weights, version=settings.plan_version
-        )
-        values, sampled_bytes = await _sample(checkpoint, plan)
-        fingerprint = Fingerprint(
-            hub_id=ref.hub_id,
-            revision=ref.revision,
-            plan=plan,
-            values=values,
-            dtype=_sampled_dtype(plan, architecture),
-            parameters=architecture.parameters,
-            weights_sha256=checkpoint.sha256,
-            header_bytes=checkpoint.header_bytes,
-            sampled_bytes=sampled_bytes,
-            resolver_requests=0,
-        )
-        return ReadModel(ref, fingerprint, architecture, checkpoint.adapter)
+async def _read(ref: ModelRef, located: LocatedWeights, settings: CrawlSettings, room: HeaderRoom) -> ReadModel:
+    checkpoint = await read_headers(located, room)
+    architecture = checkpoint.architecture
+    plan = await asyncio.to_thread(
+        make_plan, architecture, budget_weights=settings.budget_weights, version=settings.plan_version
+    )
+    values, sampled_bytes = await _sample(checkpoint, plan)
+    fingerprint = Fingerprint(
+        hub_id=ref.hub_id,
+        revision=ref.revision,
+        plan=plan,
+        values=values,
+        dtype=_sampled_dtype(plan, architecture),
+        parameters=architecture.parameters,
+        weights_sha256=checkpoint.sha256,
+        header_bytes=checkpoint.header_bytes,
+        sampled_bytes=sampled_bytes,
+        resolver_requests=0,
+    )
+    return ReadModel(ref, fingerprint, architecture, checkpoint.adapter)
 
 
 def _copied(ref: ModelRef, known: ReadModel | KnownWeights) -> ReadModel | CopiedModel:

@@ -13,6 +13,8 @@ from storage.types import TensorSpec
 
 MAX_INDEX_BYTES = 64 * 2**20
 MAX_SHARDS = 10_000
+MAX_INDEX_VALUES = 2_000_000
+"""Values of an index, by the commas between them and the brackets around; the most known have half a million."""
 
 WeightKind = Literal["single", "sharded", "adapter", "pieces", "gguf"]
 _Known = Sequence[tuple[str, WeightKind]]
@@ -95,11 +97,13 @@ def parse_index(data: bytes, *, index_file: str, pickled: bool = False) -> Mappi
     """Tensor name -> file of the repository, from the index of a sharded model (`weight_map`).
 
     Shards are named relative to the index's own folder. Raises `ModelUnreadable("bad_index")` when the text is no such
-    index, exceeds 64 MiB or 10,000 shards, maps a name twice, or names a file that is no plain safetensors file inside,
-    or no `.bin` file where the model is `pickled`.
+    index, exceeds 64 MiB, two million values or 10,000 shards, maps a name twice, or names a file that is no plain
+    safetensors file inside, or no `.bin` file where the model is `pickled`.
     """
     if len(data) > MAX_INDEX_BYTES:
         _bad_index(index_file, f"it has more than {MAX_INDEX_BYTES} bytes")
+    if sum(map(data.count, b",[{")) > MAX_INDEX_VALUES:  # each takes hundreds of bytes once it is parsed
+        _bad_index(index_file, f"it has more than {MAX_INDEX_VALUES} values")
     try:
         document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
@@ -107,9 +111,10 @@ def parse_index(data: bytes, *, index_file: str, pickled: bool = False) -> Mappi
     weight_map = document.get("weight_map") if isinstance(document, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         _bad_index(index_file, "it has no weight_map")
-    _check_shards(weight_map.values(), index_file, suffix=_TORCH_SUFFIX if pickled else _SUFFIX)
+    shards = _checked_shards(weight_map.values(), index_file, suffix=_TORCH_SUFFIX if pickled else _SUFFIX)
     folder = _folder(index_file)
-    return {name: _path(folder, shard) for name, shard in weight_map.items()}
+    paths = {shard: _path(folder, shard) for shard in shards}  # one string a shard, not one a tensor
+    return {name: paths[shard] for name, shard in weight_map.items()}
 
 
 def select_tensors(specs: Sequence[TensorSpec], shard_of: Mapping[str, str]) -> Sequence[TensorSpec]:
@@ -127,13 +132,14 @@ def select_tensors(specs: Sequence[TensorSpec], shard_of: Mapping[str, str]) -> 
     return kept
 
 
-def _check_shards(shards: Iterable[object], index_file: str, *, suffix: str) -> None:
+def _checked_shards(shards: Iterable[object], index_file: str, *, suffix: str) -> set[str]:
     named = {shard if isinstance(shard, str) else "" for shard in shards}
     for shard in named:
         if not is_plain_path(shard) or not shard.endswith(suffix):
             _bad_index(index_file, f"it names {quoted(shard)} as a shard")
     if len(named) > MAX_SHARDS:
         _bad_index(index_file, f"it names {len(named)} shards")
+    return named
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

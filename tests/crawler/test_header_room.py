@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from crawler.crawl import read_models
+from crawler.copies import Originals
+from crawler.crawl import ReadModel, read_models
 from crawler.header_room import LARGE_HEADERS_BYTES, MAX_HEADERS_BYTES, HeaderRoom
 from crawler.hub import HubClient
 from crawler.settings import CrawlSettings
 from storage.errors import ModelUnreadable
 from tests.support.headers import framed
+from tests.support.repositories import random_tensors, write_shards
 
 
 async def test_a_large_model_waits_for_the_one_before_and_small_ones_do_not():
@@ -37,6 +39,57 @@ async def test_a_model_that_takes_too_much_is_refused_and_leaves_the_turn_to_oth
             await room.take(LARGE_HEADERS_BYTES + 1, "f")
             await room.take(MAX_HEADERS_BYTES - LARGE_HEADERS_BYTES, "g")
     assert turn is None or not turn.locked()
+
+
+def write_padded(root: Path, repo_id: str, *, header: int = 0, index: int = 0) -> None:
+    """A model in one shard; blanks that mean nothing fill its header and its index to so many bytes."""
+    folder = write_shards(root, repo_id, [random_tensors(layers=2, width=64)])
+    (shard,), place = folder.glob("*.safetensors"), folder / "model.safetensors.index.json"
+    length = int.from_bytes(shard.read_bytes()[:8], "little")
+    text, data = shard.read_bytes()[8 : 8 + length], shard.read_bytes()[8 + length :]
+    shard.write_bytes(framed(text.ljust(header), data))
+    place.write_text(place.read_text().ljust(index))
+
+
+async def test_large_indexes_are_read_one_after_the_other(root, serve, hasty):
+    for name in "abcd":
+        write_padded(root, f"acme/{name}", index=LARGE_HEADERS_BYTES + 1)
+    hub = serve()
+    async with HubClient(hub.endpoint, token=None, settings=hasty) as client:
+        page = await client.listing_page(None)
+        outcomes = [outcome async for outcome in read_models(client, page.models, CrawlSettings())]
+    assert all(isinstance(outcome, ReadModel) for outcome in outcomes)
+    asked = [request.target.split("/")[2:] for request in hub.request_log if "/acme/" in request.target]
+    names = [name for name, *_ in asked[4:]]  # each asked for its index, and saw that it is large
+    assert names == sorted(names, key=names.index)
+
+
+async def test_a_model_that_has_its_turn_waits_for_none_that_has_not(root, serve, hasty):
+    write_padded(root, "acme/large-header", header=LARGE_HEADERS_BYTES + 1)
+    write_padded(root, "acme/large-index", header=LARGE_HEADERS_BYTES + 1, index=LARGE_HEADERS_BYTES + 1)
+    async with HubClient(serve().endpoint, token=None, settings=hasty) as client:
+        page = await client.listing_page(None)
+        originals: Originals[ReadModel] = Originals({}.get)
+        async with asyncio.timeout(60):
+            reading = read_models(client, page.models, CrawlSettings(), originals=originals)
+            outcomes = [outcome async for outcome in reading]
+    assert [type(outcome) for outcome in outcomes] == [ReadModel] * 2
+
+
+@pytest.mark.slow
+async def test_indexes_of_two_million_tensors_take_bounded_memory(root, serve, hasty):
+    places = ",".join(f'"{number:07x}":"model-00001-of-00001.safetensors"' for number in range(1_200_000))
+    for name in "abcdefgh":
+        write_padded(root, f"acme/{name}")
+        (root / "acme" / name / "model.safetensors.index.json").write_text(f'{{"weight_map":{{{places}}}}}')
+    del places
+    hub = serve()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    async with HubClient(hub.endpoint, token=None, settings=hasty) as client:
+        page = await client.listing_page(None)
+        skips = [outcome async for outcome in read_models(client, page.models, CrawlSettings())]
+    assert [skip.reason for skip in skips] == ["index_mismatch"] * 8
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # 1 GiB, in KiB
 
 
 def write_tensors(path: Path, first: int, count: int) -> None:

@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from crawler.shards import MAX_INDEX_BYTES, WeightFiles, choose_weights, is_plain_path, parse_index, select_tensors
+from crawler.shards import (
+    MAX_INDEX_BYTES,
+    MAX_INDEX_VALUES,
+    WeightFiles,
+    choose_weights,
+    is_plain_path,
+    parse_index,
+    select_tensors,
+)
 from storage.errors import ModelUnreadable
 from tests.support.headers import specs_of
 
@@ -179,6 +187,12 @@ def test_a_hostile_index_is_refused(data):
     with pytest.raises(ModelUnreadable) as caught:
         parse_index(data, index_file="model.safetensors.index.json")
     assert caught.value.reason == "bad_index"
+
+
+def test_values_are_counted_before_any_is_parsed():
+    nested = b'{"weight_map":{"a":[' + b"{}," * MAX_INDEX_VALUES + b"{}]}}"
+    with pytest.raises(ModelUnreadable, match="values"):
+        parse_index(nested, index_file="model.safetensors.index.json")
 
 
 def test_a_tensor_in_two_shards_is_the_one_the_index_means():
