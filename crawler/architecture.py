@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from crawler.batch_counts import counters_among
 from crawler.decode import FLOAT_DTYPE_BITS
 from crawler.fixed_tables import is_fixed_table
 from crawler.fused import fused_parts, name_of_joined
@@ -102,6 +103,7 @@ def describe(specs: Sequence[TensorSpec], *, adapter: bool = False) -> Architect
         tensors=tuple(tensors),
         parameters=sum(math.prod(spec.shape) for spec in specs),
         dtype=_main_dtype(inside),
+        batch_counters=counters_among(specs, tensors),
     )
 
 

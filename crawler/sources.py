@@ -6,12 +6,13 @@ Both are a `TensorSource` of `storage.types`, and both take the tensors that `cr
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from crawler.architecture import describe
+from crawler.batch_counts import counted, counter_ranges
 from crawler.checkpoint import Checkpoint, all_or_nothing, open_checkpoint
 from crawler.gguf_header import GgufHeader, next_prefix, parse_gguf
 from crawler.gguf_names import original_tensors
@@ -64,6 +65,11 @@ class FolderSource:
         """Rows `start:stop` of a tensor as float32 (stop - start, cols). Raises `ModelUnreadable`."""
         rows = _stored_rows(self._tensors, name, start, stop)
         return rows.decode([self._read(span) for span in rows.ranges])
+
+    def batch_counts(self) -> Mapping[str, int]:
+        """What normalisation layers counted (`crawler.batch_counts`). Raises `ModelUnreadable`."""
+        counters = self.architecture.batch_counters
+        return counted(counters, [self._read(span) for span in counter_ranges(counters)])
 
     def _describe(self, weights: WeightFiles) -> Architecture:
         shard_of: Mapping[str, str] = {}
@@ -140,9 +146,17 @@ class HubSource:
     def read(self, name: str, start: int, stop: int) -> WeightArray:
         """Rows `start:stop` of a tensor as float32 (stop - start, cols). Raises `ModelUnreadable`, `HubError`."""
         rows = _stored_rows(self._tensors, name, start, stop)
-        contents = self._reader.run(all_or_nothing([self._read(span) for span in rows.ranges]))
+        return rows.decode(self._contents(rows.ranges))
+
+    def batch_counts(self) -> Mapping[str, int]:
+        """What normalisation layers counted (`crawler.batch_counts`). Raises `ModelUnreadable`, `HubError`."""
+        counters = self.architecture.batch_counters
+        return counted(counters, self._contents(counter_ranges(counters)))
+
+    def _contents(self, ranges: Iterable[ByteRange]) -> list[bytes]:
+        contents = self._reader.run(all_or_nothing([self._read(span) for span in ranges]))
         self.bytes_read += sum(len(data) for data in contents)
-        return rows.decode(contents)
+        return contents
 
     async def _read(self, span: ByteRange) -> bytes:
         remote = self._files[span.file].remote

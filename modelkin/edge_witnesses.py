@@ -116,6 +116,11 @@ def _heads(_: Facts, edge: GraphEdge) -> Witness | None:
     return _of_nats("heads", _told_nats(edge, "heads"), meaning)
 
 
+def _batches(_: Facts, edge: GraphEdge) -> Witness | None:
+    meaning = "normalisation layers counted more batches in the child"
+    return _of_nats("batches", _told_nats(edge, "batches"), meaning)
+
+
 def _rounding(_: Facts, edge: GraphEdge) -> Witness | None:
     meaning = "what is left without the adapter is the rounding of the child, not of the parent"
     return _of_nats("rounding", _told_nats(edge, "rounding"), meaning)
@@ -202,6 +207,7 @@ WITNESSES: tuple[Callable[[Facts, GraphEdge], Witness | None], ...] = (
     _direction,
     _decay,
     _heads,
+    _batches,
     _rounding,
     _second_best,
     _support,
@@ -225,7 +231,7 @@ def _other_parent(facts: Facts, edge: GraphEdge) -> str | None:
 def _other_direction(_: Facts, edge: GraphEdge) -> str | None:
     if edge.direction_nats is None or edge.relation in CERTAIN:
         return None
-    nats = edge.direction_nats + sum(_told_nats(edge, name) for name in ("decay", "heads", "rounding"))
+    nats = edge.direction_nats + sum(_told_nats(edge, name) for name in ("decay", "heads", "batches", "rounding"))
     if nats < 0:
         return f"this pair alone speaks for the reverse by {-nats:.1f} nats: what else is known outweighs it"
     weight = ": little" if nats < LITTLE_NATS else ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from recovery.batch_counts import batches_of
 from recovery.copies import CopySearch, CopyVerdict
 from recovery.decay import DecayRecord
 from recovery.filled_ranks import AskedAgain, ask_filled_ranks
@@ -68,6 +69,10 @@ class FingerprintSource:
         first = int(self.plan.offsets[block])
         return self.values[first + start * cols : first + stop * cols].reshape(-1, cols)
 
+    def batch_counts(self) -> Mapping[str, int]:
+        """Nothing: weights alone are sampled."""
+        return {}
+
 
 def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSettings) -> ClusterEvidence:
     """Compares the wanted pairs of a cluster over the layers all its members share, and measures every member.
@@ -118,6 +123,7 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         tables=tuple(sample.tables.values()),
         sample_names=tuple(sample.blocks),
         roundoff=tuple(roundoff.tolist()),
+        batches=batches_of(sources),
     )
 
 

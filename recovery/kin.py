@@ -14,7 +14,7 @@ from recovery.placement import Placing, Rivals, lifted, place, rival_parents
 from recovery.rooting import Rooting, UndirectedTree, root_tree
 from recovery.sample import KeptWeights
 from recovery.support import edge_support
-from recovery.topology import minimum_spanning_tree
+from recovery.topology import least_tree
 from storage.types import BoolArray, FloatArray, IndexArray, WeightArray
 
 
@@ -34,6 +34,7 @@ class History:
     refuted: BoolArray  # (nodes,) whether the link seemed a merged adapter's and is not
     decay: FloatArray  # (nodes,) nats for this direction by who of parent and child decayed, 0 where silent
     heads: FloatArray  # (nodes,) the same by heads and vocabularies
+    batches: FloatArray  # (nodes,) the same by what normalisation layers counted
     rounding: FloatArray  # (nodes,) the same by who was rounded
 
 
@@ -48,7 +49,7 @@ def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) ->
     """
     sample = kept.sample
     cost = links.cost_beside_copies() if sample else links.cost
-    chosen = minimum_spanning_tree(links.nodes, links.left, links.right, cost=cost, forced=links.forced)
+    chosen = least_tree(links, cost)
     links = _with_rounding(links, sample, chosen)
     forward = bounded_nats(links, links.forward, clip_nats=clip_nats)
     rooting = root_tree(UndirectedTree(links.left[chosen], links.right[chosen], forward[chosen]))
@@ -158,5 +159,6 @@ def _history(links: Links, rooting: Rooting, link: IndexArray, rivals: Rivals, s
         refuted=np.append(links.rank, 0)[link] < 0,
         decay=toward * np.append(links.decay, 0)[link],
         heads=toward * np.append(links.heads, 0)[link],
+        batches=toward * np.append(links.batches, 0)[link],
         rounding=toward * np.append(links.rounding, 0)[link],
     )

@@ -1,5 +1,6 @@
 """What is known of pairs of nodes of a cluster, where a node is a set of members with the same weights."""
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -7,6 +8,8 @@ import numpy as np
 
 from storage.types import BoolArray, FloatArray, IndexArray, WeightArray
 
+SURE_NATS = math.log(100)
+"""What a sure witness says, heads and batches by themselves and decay where it is clear."""
 TIE_NATS = 1e-6
 """Weight of what clipping cut off, on a logarithmic scale: it decides between equals and moves nothing else."""
 
@@ -26,6 +29,7 @@ class Links:
     rank: IndexArray  # (links,) int64: of the adapter that the two seem to differ by, 0 where unknown, -1 refuted
     decay: FloatArray  # (links,) log odds that left is the parent by who decayed, unclipped; 0 where silent
     heads: FloatArray  # (links,) the same by heads and vocabularies, bounded already
+    batches: FloatArray  # (links,) the same by what normalisation layers counted, bounded already
     rounding: FloatArray  # (links,) log odds that left is the parent by who was rounded; 0 where not asked
     both: FloatArray  # (links,) nats per weight that both were rounded rather than one; 0 where not asked
     forced: IndexArray  # links that belong to the tree whatever they cost
@@ -62,6 +66,15 @@ class Links:
     def _children(self, links: IndexArray) -> IndexArray:
         return np.where(self.certain[links] > 0, self.right[links], self.left[links])
 
+    def sure_forward(self) -> IndexArray:
+        """(links,) 1 where decay, heads and batches are sure that left came first, -1 where right did, else 0.
+
+        Slopes are not asked: between a model and what it is not linked to they err. Nor are copies and merges asked,
+        since what they are made of is forced.
+        """
+        nats = np.clip(self.decay, -SURE_NATS, SURE_NATS) + self.heads + self.batches
+        return np.where(self.certain == 0, np.sign(nats) * (np.abs(nats) >= SURE_NATS), 0.0).astype(np.int64)
+
     def rows(self) -> dict[tuple[int, int], int]:
         """The link between two nodes, whichever comes first."""
         table = {}
@@ -82,9 +95,9 @@ class Links:
 def bounded_nats(links: Links, forward: FloatArray, *, clip_nats: float) -> FloatArray:
     """Directions clipped yet different: links clipped alike would leave the root to the order of the nodes.
 
-    Decay is another witness and clipped by itself; what heads and rounding say is bounded already. A copy or merge
-    is certain: twice what all clipped links together could say, and still finite.
+    Decay is another witness and clipped by itself; what heads, batches and rounding say is bounded already. A copy
+    or merge is certain: twice what all clipped links together could say, and still finite.
     """
     clipped = np.clip(forward, -clip_nats, clip_nats) + TIE_NATS * np.arcsinh(forward) + links.rounding
-    clipped += np.clip(links.decay, -clip_nats, clip_nats) + links.heads
+    clipped += np.clip(links.decay, -clip_nats, clip_nats) + links.heads + links.batches
     return np.where(links.certain != 0, 2 * clip_nats * links.nodes * links.certain, clipped)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recovery.batch_counts import counted_passage
 from recovery.kept_lines import line_nats
 from recovery.passage import passage_nats
 from recovery.sample import KeptWeights
@@ -98,6 +99,7 @@ def rival_parents(parent: IndexArray, placing: Placing) -> Rivals:
         models = [*below, *beside]
         nats = passage_nats(placing.kept.sample, origin, through, models, copied=copied)
         nats = nats + line_nats(placing.kept, origin, through, models)
+        nats = nats + counted_passage(placing.kept, origin, through, models)
         _note(best, below, origin, nats=-nats[: len(below)])
         _note(best, beside, through, nats=nats[len(below) :])
     return best

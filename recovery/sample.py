@@ -27,6 +27,7 @@ class KeptWeights:
     sample: Sequence[WeightArray]  # blocks (nodes, rows, cols) of the same rows of every node; none where none is kept
     tables: Sequence[WeightArray]  # the same of layers outside the key
     roundoff: FloatArray  # (nodes,) unit roundoff of the stored format
+    batches: IndexArray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))  # (nodes, counters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 
 from recovery.links import Links, bounded_nats
 from recovery.rooting import UndirectedTree, root_tree
+from recovery.topology import least_tree
 from storage.types import FloatArray, IndexArray
 
 RESAMPLES, FEWEST = 100, 10
@@ -36,6 +37,8 @@ def edge_support(links: Links, parent: IndexArray, *, clip_nats: float) -> Float
 
 
 def _least_links(links: Links, cost: FloatArray, rows: Mapping[tuple[int, int], int]) -> IndexArray:
+    if links.sure_forward().any():
+        return least_tree(links, cost)
     positive = cost - cost.min(initial=0.0) + 1.0  # a stored 0 would be no link
     positive[links.forced] = np.finfo(np.float64).tiny
     graph = coo_array((positive, (links.left, links.right)), shape=(links.nodes, links.nodes)).tocsr()

@@ -1,9 +1,31 @@
-"""The undirected tree: who is linked to whom, before anyone knows which way."""
+"""The tree before it is rooted: who is linked to whom."""
 
 import numpy as np
 
+from recovery.arborescence import minimum_arborescence
 from recovery.disjoint_sets import DisjointSets
+from recovery.links import Links
 from storage.types import FloatArray, IndexArray
+
+
+def least_tree(links: Links, cost: FloatArray) -> IndexArray:
+    """Rows of the links that connect all nodes at the least `cost` (links,), increasing; int64 (nodes - 1,).
+
+    Where witnesses are sure which end of a link came later (`Links.sure_forward`), it is the tree that can be rooted
+    with the fewest links against them, and of those the least costly. What is forced belongs to the tree whatever it
+    costs, where it closes no cycle. Raises `ValueError` where the links do not connect all nodes.
+    """
+    sure = links.sure_forward()
+    if not sure.any():
+        return minimum_spanning_tree(links.nodes, links.left, links.right, cost=cost, forced=links.forced)
+    against = np.concatenate([sure < 0, sure > 0])
+    forced = np.zeros(len(against), dtype=np.bool_)
+    forced[np.where(links.certain[links.forced] > 0, 0, len(sure)) + links.forced] = True
+    step = 1.0 + links.nodes * float(np.ptp(cost))
+    weight = np.tile(cost - cost.min(), 2) + step * against - step * links.nodes * forced
+    tail, head = np.concatenate([links.left, links.right]), np.concatenate([links.right, links.left])
+    entering = minimum_arborescence(links.nodes, tail, head, weight)
+    return np.sort(entering[entering >= 0] % len(sure))
 
 
 def minimum_spanning_tree(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from recovery.adapted import most_common
+from recovery.batch_counts import counter_nats
 from recovery.duplicates import DistinctWeights, copies_of, copy_rows, distinct_weights
 from recovery.ghosts import Ghost, with_ghosts
 from recovery.kin import History, most_likely_history
@@ -45,7 +46,7 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0, votes: Flo
        taken (members come in the order of creation), and the edge to each of k - 1 copies holds with confidence 1/k.
     2. A derived copy hangs under the source that explains most of its weights and is no copy itself of another; a merge
        under its parents, whatever the costs.
-    3. The undirected tree is the minimum spanning tree on `step_cost`.
+    3. The undirected tree is the least on `step_cost` of those that go against the fewest sure witnesses.
     4. The root is the node whose orientation of all edges is the most likely, each edge's say clipped at `clip_nats`.
     5. Whoever decisively did not come through the parent found so far, or did come through a sibling, moves there.
     6. Siblings that have a step in common which no member made hang under a ghost.
@@ -61,7 +62,7 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0, votes: Flo
     roundoff = np.array(evidence.roundoff)[distinct.members] if sample else np.zeros(0)
     merges = _merges(links, sample, roundoff, evidence.sample_names) if sample else []
     tables = tuple(block[distinct.members] for block in evidence.tables)
-    kept = KeptWeights(sample, tables, roundoff)
+    kept = KeptWeights(sample, tables, roundoff, _batches(distinct, evidence))
     history = most_likely_history(with_merges(links, merges), kept, clip_nats=clip_nats)
     evidence = replace(evidence, pairs=_with_adapters(evidence.pairs, distinct, history))
     graph = entered(_with_copies(distinct, history, evidence), distinct, merges, evidence.pairs)
@@ -99,12 +100,20 @@ def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:
         rank=np.zeros(len(distinct.row), dtype=np.int64) if layers is None else _adapter_ranks(distinct, pairs, layers),
         decay=pairs.decay[distinct.row],
         heads=pairs.heads[distinct.row],
+        batches=counter_nats(_batches(distinct, evidence), distinct.left, distinct.right),
         rounding=np.zeros(len(distinct.row)),
         both=np.zeros(len(distinct.row)),
         forced=_forced_copies(distinct, pairs),
         cost_parts=unknown if layers is None else layers.step_cost[distinct.row],
         forward_parts=unknown if layers is None else layers.direction[distinct.row],
     )
+
+
+def _batches(distinct: DistinctWeights, evidence: ClusterEvidence) -> IndexArray:
+    """(nodes, counters) batches of the nodes; no counter where none is known."""
+    known = evidence.batches if len(evidence.batches) else np.zeros((evidence.members, 0), dtype=np.int64)
+    batches: IndexArray = known[distinct.members]
+    return batches
 
 
 def _adapter_ranks(distinct: DistinctWeights, pairs: PairEvidence, layers: LayerEvidence) -> IndexArray:
@@ -179,9 +188,9 @@ def _with_adapters(pairs: PairEvidence, distinct: DistinctWeights, history: Hist
 def _with_nats(
     details: Sequence[Mapping[str, object]], nodes: IndexArray, history: History
 ) -> tuple[Mapping[str, object], ...]:
-    """What is known of the members' edges, with the nats that decay, heads and rounding gave to their direction."""
+    """What is known of the members' edges, with the nats that each of these gave to their direction."""
     said = [dict(known) for known in details]
-    for witness in ("decay", "heads", "rounding"):
+    for witness in ("decay", "heads", "batches", "rounding"):
         nats = getattr(history, witness)
         for node in np.flatnonzero(nats).tolist():
             said[int(nodes[node])][f"{witness}_nats"] = round(float(nats[node]), 1)

@@ -173,6 +173,7 @@ class Architecture:
     tensors: tuple[ComparableTensor, ...]  # sorted by name, key tensors and others
     parameters: int  # elements of all tensors of the model, comparable or not
     dtype: str  # stored format of most of the key's weights
+    batch_counters: tuple[TensorSpec, ...] = ()  # of batches, under names that relatives agree on
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +298,13 @@ class TensorSource(Protocol):
         """Rows `start:stop` of a tensor as float32 (stop - start, cols). Raises `ModelUnreadable`."""
         ...
 
+    def batch_counts(self) -> Mapping[str, int]:
+        """Batches that normalisation layers were trained on, by names that relatives agree on; often none.
+
+        Raises `ModelUnreadable`.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
@@ -391,6 +399,7 @@ class ClusterEvidence:
     tables: tuple[WeightArray, ...] = ()  # the same of layers outside the key
     roundoff: tuple[float, ...] = ()  # unit roundoff of each member's stored format, where there is a sample
     sample_names: tuple[str, ...] = ()  # the layer of each block of the sample
+    batches: IndexArray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))  # `recovery.batch_counts`
 
 
 @dataclass(frozen=True, slots=True)

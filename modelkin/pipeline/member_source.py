@@ -51,6 +51,13 @@ class MemberSource:
         except ModelUnreadable as error:
             raise MemberUnreadableError(self.place, error) from error
 
+    def batch_counts(self) -> Mapping[str, int]:
+        """Batches by the names of counters. Raises `MemberUnreadableError`."""
+        try:
+            return self.source.batch_counts()
+        except ModelUnreadable as error:
+            raise MemberUnreadableError(self.place, error) from error
+
 
 def _finite(rows: WeightArray, name: str) -> WeightArray:
     if not np.isfinite(rows).all():

@@ -57,6 +57,10 @@ class Memory:
         """Rows of a layer (stop - start, cols)."""
         return self.layers[name][start:stop]
 
+    def batch_counts(self) -> Mapping[str, int]:
+        """Nothing: there is no normalisation."""
+        return {}
+
 
 def _described(name: str, rows: int, cols: int) -> ComparableTensor:
     return ComparableTensor(name, rows, cols, in_key=True, spec=TensorSpec(name, "F32", (rows, cols), "memory", 0, 0))

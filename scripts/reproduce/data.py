@@ -44,6 +44,10 @@ class Weights:
         """Rows `start:stop` of a layer (stop - start, cols) float32."""
         return self.layers[name][start:stop]
 
+    def batch_counts(self) -> Mapping[str, int]:
+        """Nothing: there is no batch normalisation in a ViT."""
+        return {}
+
     def changed(self, change: Callable[[WeightArray], WeightArray]) -> "Weights":
         """The model with every matrix of its blocks changed."""
         inside = self.key_names

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-_DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+_DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -20,7 +20,7 @@ from scripts.training.vit import ViTShape, new_vit
 
 Architecture = Literal["llama", "bert", "vit", "conv", "gru", "lstm"]
 State = Mapping[str, Tensor]
-"""A network's parameters and floating buffers by name."""
+"""A network's parameters and buffers by name, floating numbers all of them: counts of batches as well."""
 
 HEADS = 4
 POSITIONS = 64
@@ -136,10 +136,10 @@ def _new_llama(shape: NetShape) -> Any:  # noqa: ANN401 - as above
 
 
 def state_of(net: nn.Module) -> dict[str, Tensor]:
-    """A copy of a network's parameters, tied ones once, and of its floating buffers that libraries save."""
+    """A copy of a network's parameters, tied ones once, and of its buffers that libraries save, all as floats."""
     saved = set(net.state_dict())
     found = [*net.named_parameters(), *((name, buffer) for name, buffer in net.named_buffers() if name in saved)]
-    return {name: tensor.detach().clone() for name, tensor in found if tensor.is_floating_point()}
+    return {name: tensor.detach().clone().to(torch.float32) for name, tensor in found}
 
 
 def load_state(net: nn.Module, state: State) -> None:
@@ -151,14 +151,22 @@ def load_state(net: nn.Module, state: State) -> None:
         given = state.get(name)
         if given is None or (is_class_head(name) and given.shape != tensor.shape):
             continue
-        rows = min(len(given), len(tensor))
         with torch.no_grad():
+            if is_counter(name):
+                tensor.copy_(given)
+                continue
+            rows = min(len(given), len(tensor))
             tensor[:rows] = given[:rows].to(tensor.dtype)
 
 
 def is_class_head(name: str) -> bool:
     """Whether a tensor belongs to the head that tells classes apart."""
     return name.split(".", maxsplit=1)[0] in ("score", "classifier", "fc")
+
+
+def is_counter(name: str) -> bool:
+    """Whether a tensor counts the batches that a normalisation was trained on: stored as an integer."""
+    return name.endswith("num_batches_tracked")
 
 
 def is_copied_matrix(name: str, tensor: Tensor) -> bool:

@@ -19,7 +19,7 @@ from scripts.training.derive import (
     ties,
 )
 from scripts.training.learning import Trained, Training, train
-from scripts.training.nets import block_of, is_copied_matrix, published_name
+from scripts.training.nets import block_of, is_copied_matrix, is_counter, published_name
 from scripts.wild.members import Copying, Dtype, Member, Merging, Pruning, Quantization
 
 TORCH_DTYPES: Mapping[Dtype, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -69,7 +69,7 @@ def _train(member: Member, recipe: Training, grown: Mapping[str, Grown]) -> Grow
 
 
 def _stored(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    return {name: weight.to(dtype) for name, weight in state.items()}
+    return {name: weight.to(torch.int64 if is_counter(name) else dtype) for name, weight in state.items()}
 
 
 def _moved(stored: Mapping[str, Tensor], start: Mapping[str, Tensor], dtype: torch.dtype) -> float:
@@ -141,7 +141,8 @@ def _merge(member: Member, making: Merging, grown: Mapping[str, Grown]) -> Grown
     state = {}
     for place, name in enumerate(models[0]):
         parts = [model[name].float().numpy() for model in models]
-        whole = parts[given.get(name, 0)] if making.method == "layers" else _sum(making, base[name], parts, place)
+        taken = making.method == "layers" or is_counter(name)
+        whole = parts[given.get(name, 0)] if taken else _sum(making, base[name], parts, place)
         state[name] = torch.from_numpy(whole)
     details: dict[str, object] = {"method": making.method}
     if making.base:

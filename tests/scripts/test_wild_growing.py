@@ -13,9 +13,9 @@ from scripts.training.adapters import Adapter, peft_config, peft_tensors, ranks_
 from scripts.training.corpora import Data, batches
 from scripts.training.derive import dare, slerp, ties
 from scripts.training.learning import Training, loss_of, train
-from scripts.training.nets import Architecture, NetShape, load_state, new_net, published_name
+from scripts.training.nets import Architecture, NetShape, is_counter, load_state, new_net, published_name
 from scripts.wild.growing import Grown, grow
-from scripts.wild.members import Member, Merging
+from scripts.wild.members import Dtype, Member, Merging, Relation
 
 Weights = dict[str, Tensor]
 
@@ -91,6 +91,22 @@ def test_a_training_that_diverges_is_repeated_more_slowly():
     assert all(bool(weight.isfinite().all()) for weight in trained.state.values())
 
 
+def test_batches_are_counted_on_by_children_and_taken_over_by_merges():
+    torch.set_num_threads(1)
+    shape, data = _kind("conv")
+    recipes = {"o/0": (3, ()), "o/1": (4, ("o/0",)), "o/2": (5, ("o/1",))}
+    grown: dict[str, Grown] = {}
+    for seed, (name, (steps, parents)) in enumerate(recipes.items()):
+        recipe = Training(seed, data, steps=steps, rate=1e-2)
+        grown[name] = grow(_member(name, recipe, shape, parents=parents, dtype="fp16"), grown)
+    grown["o/m"] = grow(_member("o/m", Merging("linear", (0.5, 0.5), 0), shape, parents=("o/2", "o/1")), grown)
+    counts = {
+        name: {int(count) for key, count in model.stored.items() if is_counter(key) and count.dtype == torch.int64}
+        for name, model in grown.items()
+    }
+    assert counts == {"o/0": {3}, "o/1": {7}, "o/2": {12}, "o/m": {12}}
+
+
 def _kind(architecture: Architecture) -> tuple[NetShape, Data]:
     """A small network of an architecture, and what it learns."""
     if architecture in ("vit", "conv"):
@@ -117,12 +133,15 @@ def kin() -> dict[str, Grown]:
     return {f"o/{at}": Grown(state, state, (), {}) for at, state in enumerate([base, *steps])}
 
 
+def _member(
+    name: str, making: Merging | Training, shape: NetShape, *, parents: tuple[str, ...], dtype: Dtype = "fp32"
+) -> Member:
+    relation: Relation | None = "merge" if isinstance(making, Merging) else "finetune" if parents else None
+    return Member(name, "family", relation, parents, making, shape, dtype, "single", datetime(2026, 1, 5, tzinfo=UTC))
+
+
 def _merged(kin: dict[str, Grown], making: Merging) -> Grown:
-    created = datetime(2026, 1, 5, tzinfo=UTC)
-    shape = NetShape("llama")
-    return grow(
-        Member("o/merge", "family", "merge", ("o/1", "o/2"), making, shape, "fp32", "single", created), dict(kin)
-    )
+    return grow(_member("o/merge", making, NetShape("llama"), parents=("o/1", "o/2")), dict(kin))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ class MemorySource:
     layers: Mapping[str, np.ndarray]
     dtype: str = "F32"
     reads: list[tuple[str, int, int]] = field(default_factory=list)
+    batches: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def tensors(self) -> Mapping[str, ComparableTensor]:
@@ -27,6 +28,9 @@ class MemorySource:
     def read(self, name: str, start: int, stop: int) -> WeightArray:
         self.reads.append((name, start, stop))
         return self.layers[name][start:stop].astype(np.float32)
+
+    def batch_counts(self) -> Mapping[str, int]:
+        return self.batches
 
 
 def all_pairs(members: int) -> Pairs:
