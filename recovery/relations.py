@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from recovery.adapted import adapter_rank, module_of
+from recovery.step_shapes import is_sum_of_many, step_shape
 from storage.types import COPY_KINDS, ClusterEvidence, PairEvidence, Relation
 
 COPIES: Mapping[int, Relation] = {COPY_KINDS.index(kind): kind for kind in ("cast", "pruned", "quantized")}
@@ -20,9 +21,10 @@ CONTINUED_STEP = 0.25
 def relation_of(evidence: ClusterEvidence, parent: int, row: int) -> Relation | None:
     """What kind of step `row` of the pairs shows; None where there is no `parent` (-1).
 
-    A parent whose pair was not compared (row -1) was found by passage: an ordinary step. Pre-training that goes on is
-    told by its length alone: it changes all layers, by a quarter of the parent's weights or more, and adds to them. The
-    kurtosis that the paper tells it by grew as often in fine-tuning (docs/research/direction.md).
+    A parent whose pair was not compared (row -1) was found by passage: an ordinary step. Pre-training that goes on
+    changes all layers, by a quarter of the parent's weights or more, adds to them, and is the sum of many small steps
+    (`recovery.step_shapes`). The kurtosis that the paper tells it by grew as often in fine-tuning
+    (docs/research/direction.md).
     """
     if parent < 0:
         return None
@@ -44,7 +46,9 @@ def _continued(evidence: ClusterEvidence, parent: int, row: int) -> bool:
         return False
     child = int(pairs.left[row] + pairs.right[row]) - parent
     before, after = (_squared_norm(evidence, member) for member in (parent, child))
-    return bool(pairs.l2_squared[row] >= CONTINUED_STEP**2 * before and after >= before)
+    if pairs.l2_squared[row] < CONTINUED_STEP**2 * before or after < before:
+        return False
+    return not evidence.sample or is_sum_of_many(step_shape(evidence.sample, parent, child))
 
 
 def _squared_norm(evidence: ClusterEvidence, member: int) -> float:
@@ -56,7 +60,7 @@ def details_of(evidence: ClusterEvidence, row: int) -> Mapping[str, object]:
     """The numbers behind the relation of `row`, as JSON values; nothing for row -1.
 
     Bits, group, sparsity and agreement of copies; the rank of an adapter, by layer where layers differ, and the kinds
-    of modules it touched; of every trained step its size and the layers it left alone.
+    of modules it touched; of every trained step its size, its shape and the layers it left alone.
     """
     if row < 0 or evidence.pairs.identical[row]:
         return {}
@@ -88,6 +92,9 @@ def _step_details(evidence: ClusterEvidence, row: int) -> dict[str, object]:
     layers = evidence.layers
     touched = {layers.names[i]: int(layers.rank[row, i]) for i in np.flatnonzero(layers.touched[row])}
     details["untouched_layers"] = len(layers.names) - len(touched)
+    shape = step_shape(evidence.sample, int(pairs.left[row]), int(pairs.right[row]))
+    if not math.isnan(shape):
+        details["shape"] = round(shape, 4)
     if pairs.low_rank[row]:
         details["rank"] = adapter_rank(list(touched.values()), [module_of(name) for name in touched])
         details["modules"] = sorted({module_of(name) for name in touched})
