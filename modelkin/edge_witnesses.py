@@ -188,7 +188,7 @@ def _habits(facts: Facts, edge: GraphEdge) -> Witness | None:
         return None
     said = {
         "finetune": (known.absent_bases, known.trained_cards, "cards of trained models name a base that is not here"),
-        "adapter": (known.true_cards, known.checked_cards, "cards of copies and merges name a true parent"),
+        "adapter": (known.true_cards, known.checked_cards, "cards of models whose parents are sure name one of them"),
         "duplicate": (known.younger_copies, known.dated_copies, "copies are younger than their source"),
     }.get("finetune" if edge.relation == "pretrain" or _is_unproved_adapter(edge) else edge.relation)
     if said is None or not said[1]:

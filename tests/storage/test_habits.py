@@ -113,6 +113,15 @@ def test_adapters_bases_are_as_sure_as_cards_are_true_of_proved_copies(index: In
     assert index.confidence("weighed") == 0.2
 
 
+def test_cards_are_checked_on_trained_models_too_where_weights_are_sure_of_the_parent(index: Index):
+    index.model("root")
+    for name, base, confidence in (("sure", "root", 0.99), ("liar", "sure", 1.0), ("doubted", "sure", 0.98)):
+        index.model(name, bases=(base,))
+        index.edge("root", name, "lora" if name == "liar" else "finetune", confidence)
+    found = index.counted()
+    assert (found.checked_cards, found.true_cards) == (2, 1)
+
+
 def test_the_oldest_of_equals_is_as_sure_as_copies_are_younger_than_their_source(index: Index):
     index.model("root", day=3)
     index.model("later", day=5)

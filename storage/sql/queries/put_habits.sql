@@ -1,6 +1,6 @@
 INSERT OR REPLACE INTO store.habit
 WITH card AS ( -- a row is one model with a parent, and one base that its card names
-    SELECT e.child_id, e.relation, b.hub_id AS base_id
+    SELECT e.child_id, e.relation, e.confidence, b.hub_id AS base_id
     FROM store.edge e
     JOIN (SELECT hub_id, unnest(declared_bases) AS base FROM store.listed) l ON l.hub_id = e.child_id
     LEFT JOIN (store.listed b JOIN store.fingerprint f USING (hub_id)) ON b.repo_id = l.base
@@ -13,7 +13,8 @@ checked AS (
     SELECT k.child_id, bool_or(e.child_id IS NOT NULL) AS is_true
     FROM card k
     LEFT JOIN store.edge e ON e.child_id = k.child_id AND e.parent_id = k.base_id
-    WHERE k.base_id <> k.child_id AND k.relation IN ('cast', 'quantized', 'pruned', 'merge')
+    WHERE k.base_id <> k.child_id
+        AND (k.relation IN ('cast', 'quantized', 'pruned', 'merge') OR (k.relation IN ('finetune', 'pretrain', 'lora') AND k.confidence >= 0.99))
     GROUP BY k.child_id
 ),
 copied AS (
