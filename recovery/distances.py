@@ -11,6 +11,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+ORDINARY = 2.0**60
+"""No weights of models are larger than that, and no layer's range smaller than one over it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -20,6 +23,13 @@ class Scale:
     high: Tensor
     col_low: Tensor  # (members, cols) float32
     col_high: Tensor
+
+    @property
+    def ordinary(self) -> bool:
+        """Whether every member's weights and their width can be multiplied with each other in float32."""
+        width, far = self.high - self.low, torch.maximum(self.high.abs(), self.low.abs())
+        narrow = (width > 0) & (width < 1 / ORDINARY)
+        return not bool((narrow | (far > ORDINARY)).any())
 
     @property
     def min_max(self) -> "MinMax":

@@ -112,7 +112,7 @@ class _Question:
     @property
     def again(self) -> PlannedLayer:
         """How the layer of those members passes."""
-        return planned_layer(self.plan.layer, self.asked, len(self.wanted), self.settings)
+        return planned_layer(self.plan.layer, self.asked, len(self.wanted), self.settings, loops=self.plan.loops)
 
     def parts(self) -> Iterator["_Question"]:
         """The question whole, or in halves as often as the lines of its members do not fit in the memory together.

@@ -12,9 +12,9 @@ from typing import Self
 
 import numpy as np
 
-from recovery.counted import CodeCounts, joined_moments
+from recovery.counted import CodeCounts
 from recovery.halves import NUMBERS, Travellers, Travelling, narrowed
-from recovery.moments import LayerMoments
+from recovery.moments import LayerMoments, joined_moments
 from recovery.schedule import spans
 from storage.types import TensorSource, WeightArray
 
