@@ -61,9 +61,9 @@ def _measured(tile: Tensor, low: Tensor, high: Tensor) -> LayerMoments:
     seen, mean, second, third, fourth, zeros = (np.zeros(members) for _ in range(6))
     powers = Powers(seen, mean, second, third, fourth, zeros, np.zeros((members, ENTROPY_BINS)))
     _add_moments(rows_of(tile), Range(low.numpy(), bins.numpy()), powers)
-    histogram = torch.from_numpy(powers.histogram)
-    sums = (torch.from_numpy(column) for column in (seen, mean, second, third, fourth))
-    return LayerMoments(*sums, low=low, high=high, zeros=torch.from_numpy(zeros), histogram=histogram)
+    names = ("count", "mean", "second", "third", "fourth", "zeros", "histogram")
+    found = {name: torch.from_numpy(column) for name, column in zip(names, powers, strict=True)}
+    return LayerMoments(low=low, high=high, **found)
 
 
 @compiled
