@@ -26,6 +26,8 @@ BLOCK_WEIGHTS = 2**18
 """Weights of all members in a block: what pairs share stays in the processor's cache while they are compared."""
 PAIR_WEIGHTS = 2**16
 """Weights of one pair, or of several small ones, compared at once."""
+SPECTRUM_NUMBERS = 2**17
+"""Numbers of Gram matrices that are judged at once: operations on one alone take as long to begin as to end."""
 LINE_ASPECT = 4
 """Weights that are taken of a sampled line, over the number of lines asked for."""
 LOOPS_FROM = 2**28
@@ -157,7 +159,7 @@ def plan_layer(shape: LayerShape, memory_bytes: int, *, threads: int = 1) -> Lay
         pass_pairs=passes,
         batch_pairs=_at_once(shape, block_rows_of(shape) * shape.cols),
         judged_pairs=_at_once(shape, shape.rows + shape.cols),
-        spectrum_pairs=_at_once(shape, shape.sampled),
+        spectrum_pairs=_spectra_at_once(shape),
         dense=dense,
         products=ProductSteps.of(shape) if products and dense else None,
     )
@@ -204,6 +206,11 @@ def _at_once(shape: LayerShape, numbers: int) -> int:
     return max(1, min(shape.pairs, PAIR_WEIGHTS // numbers))
 
 
+def _spectra_at_once(shape: LayerShape) -> int:
+    """Pairs that are subtracted at once, or more where their Gram matrices are small."""
+    return max(_at_once(shape, shape.sampled), min(shape.pairs, SPECTRUM_NUMBERS // shape.order**2))
+
+
 def block_bytes(shape: LayerShape) -> int:
     """What the work on one block takes: of all members, and of pairs under comparison."""
     block = block_rows_of(shape) * shape.cols
@@ -218,7 +225,7 @@ def work_bytes(shape: LayerShape, *, products: bool, blocks: int = 1) -> int:
     multiplied = ProductSteps.of(shape).bytes(shape) if products else 0
     line = shape.rows + shape.cols
     judged = _at_once(shape, line) * line * JUDGED_WORK_BYTES
-    spectra = _at_once(shape, shape.sampled) * (24 * shape.sampled + 40 * shape.order**2)
+    spectra = _at_once(shape, shape.sampled) * 24 * shape.sampled + _spectra_at_once(shape) * 40 * shape.order**2
     return blocks * block_bytes(shape) + multiplied + judged + spectra
 
 
