@@ -7,6 +7,7 @@ import torch
 
 from recovery import schedule
 from recovery.evidence import FingerprintSource, gather, shared_layers
+from recovery.loop_sums import LoopSums
 from recovery.settings import EvidenceSettings
 from storage.errors import ModelUnreadable, UsageError
 from storage.types import UNIT_ROUNDOFF, ClusterEvidence, Pairs, SamplePlan
@@ -83,6 +84,16 @@ def test_blocks_compared_side_by_side_say_the_same():
     finally:
         torch.set_num_threads(before)
     assert_same(*found)
+
+
+def test_compiled_loops_sum_large_models_alone(family: list[Weights], monkeypatch: pytest.MonkeyPatch):
+    tiles = []
+    monkeypatch.setattr(LoopSums, "add", lambda _, start, tile: tiles.append((start, tile.shape)))
+    evidence_of(family[:2])
+    assert not tiles
+    with pytest.raises(IndexError):  # no moments: nothing was summed
+        evidence_of(family[:2], device="loops")
+    assert tiles == [(0, (2, *SHAPES["down"]))]
 
 
 @EVERY_WAY
