@@ -102,8 +102,10 @@ def _add_moments(tile: Rows, found: Range, powers: Powers) -> None:
 
 @compiled
 def _bins(weights: WeightArray, low: float, bins: float, places: Places) -> None:
+    """None outside the histogram, should a file have changed since its range was taken: loops check no bounds."""
     for col in range(len(weights)):
-        places[col] = np.int32((np.float64(weights[col]) - low) * bins)
+        place = np.int32((np.float64(weights[col]) - low) * bins)
+        places[col] = max(np.int32(0), min(place, np.int32(ENTROPY_BINS)))
 
 
 @compiled

@@ -27,6 +27,7 @@ import torch
 from safetensors.torch import save_file
 
 from crawler.sources import FolderSource
+from recovery import schedule
 from recovery.evidence import gather
 from recovery.settings import EvidenceSettings
 from recovery.spectrum import SpectrumSample, gram, rank, squared_singular_values
@@ -267,6 +268,7 @@ def _peak(side: int, setting: int) -> None:
         line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
 
+    schedule.LOOPS_FROM = 0  # loaded before, as torch is: what libraries take does not grow with models
     gather(family(2, {"layer": (64, 64)}), all_pairs(2), EvidenceSettings())
     drawn = np.random.default_rng(0).standard_normal(side * side + 1000, dtype=np.float32)
     models = [Memory({"layer": drawn[m : m + side * side].reshape(side, side)}) for m in range(200)]

@@ -86,6 +86,15 @@ def test_equal_weights_fall_into_one_bin():
     assert (found.skewness.item(), found.kurtosis.item(), found.entropy.item()) == (0, 0, 0)
 
 
+def test_weights_outside_the_range_that_was_found_are_counted_at_its_ends():
+    weights = torch.tensor([[[-1e9, 0.2, 0.3, 1e9, torch.inf, torch.nan]]])
+    low, high = torch.tensor([0.0]).double(), torch.tensor([1.0]).double()
+    found = member_block(0, weights, (low, high), measured=True).moments
+    assert found is not None
+    assert found.histogram.sum() == 6
+    assert found.histogram[0, [0, 51, 76, 255]].sum() == 6
+
+
 @pytest.mark.parametrize("members", [2, 5])
 def test_threads_change_nothing(kin: torch.Tensor, members: int):
     alone, _ = summed(kin[:members], rows=11)
