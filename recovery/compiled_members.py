@@ -13,7 +13,6 @@ from torch import Tensor
 
 from recovery.compiled import Rows, compiled, line, rows_of
 from recovery.moments import ENTROPY_BINS, LayerMoments
-from recovery.sums import MemberBlock
 from storage.types import FloatArray, IndexArray, WeightArray
 
 Places = npt.NDArray[np.int32]
@@ -43,19 +42,18 @@ class Powers(NamedTuple):
     histogram: FloatArray  # (members, bins)
 
 
-def member_block(start: int, tile: Tensor, ends: tuple[Tensor, Tensor], *, measured: bool) -> MemberBlock:
-    """Of rows of members (members, rows, cols) whose first is `start`; with moments where they are `measured`.
+def squared_norms(start: int, tile: Tensor, by_row: Tensor) -> Tensor:
+    """(members, cols) float64 of the columns of a tile (members, rows, cols), whose first row is `start`.
 
-    `ends` are the lowest and highest weights of the layer in these members, float64 (members,) each.
+    Those of its rows are written to their places in `by_row` (members, rows of the layer).
     """
-    members, rows, cols = tile.shape
-    row_squared, col_squared = np.zeros((members, rows)), np.zeros((members, cols))
-    _add_squares(rows_of(tile), row_squared, col_squared)
-    moments = _measured(tile, *ends) if measured else None
-    return MemberBlock(start, torch.from_numpy(row_squared), torch.from_numpy(col_squared), moments)
+    by_column = np.zeros((len(tile), tile.shape[2]))
+    _add_squares(rows_of(tile), start, by_row.numpy(), by_column)
+    return torch.from_numpy(by_column)
 
 
-def _measured(tile: Tensor, low: Tensor, high: Tensor) -> LayerMoments:
+def measured(tile: Tensor, low: Tensor, high: Tensor) -> LayerMoments:
+    """Moments of a tile of a layer that spans [low, high] in these members, float64 (members,) each."""
     members, width = len(tile), high - low
     bins = torch.where(width > 0, ENTROPY_BINS / width, 0.0)
     seen, mean, second, third, fourth, zeros = (np.zeros(members) for _ in range(6))
@@ -67,10 +65,10 @@ def _measured(tile: Tensor, low: Tensor, high: Tensor) -> LayerMoments:
 
 
 @compiled
-def _add_squares(tile: Rows, row_squared: FloatArray, col_squared: FloatArray) -> None:
-    for member in range(len(row_squared)):
+def _add_squares(tile: Rows, start: int, by_row: FloatArray, by_column: FloatArray) -> None:
+    for member in range(len(by_row)):
         for row in range(tile.rows):
-            row_squared[member, row] = _squared(line(tile, member, row, 0, tile.cols), col_squared[member])
+            by_row[member, start + row] = _squared(line(tile, member, row, 0, tile.cols), by_column[member])
 
 
 @compiled

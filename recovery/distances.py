@@ -4,7 +4,6 @@ Members are widened to float64 once per block, not once per pair. Kin differ by 
 products in float32 would lose the slopes in rounding, and weights near float32's limit would overflow when squared.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -87,12 +86,6 @@ class Extent:
     l_ft: Tensor  # Eq. 1: largest difference of the min-max scaled weights
     l1: Tensor
     changed: Tensor  # count of entries that differ
-
-    @classmethod
-    def joined(cls, parts: Sequence["Extent"]) -> "Extent":
-        """Of several batches of pairs of one block, in their order."""
-        columns = zip(*((part.l_ft, part.l1, part.changed) for part in parts), strict=True)
-        return cls(*(torch.cat(column) for column in columns))
 
 
 @dataclass(frozen=True, slots=True)

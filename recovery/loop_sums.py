@@ -4,15 +4,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
-from recovery.compiled_members import member_block
+from recovery.compiled_members import measured, squared_norms
 from recovery.compiled_pairs import add_extremes, add_pairs
 from recovery.distances import Scale
+from recovery.moments import LayerMoments, joined_moments
 from recovery.schedule import FEWEST_FOR_PRODUCTS, spans
-from recovery.sums import MemberBlock, MemberSums, PairSums, Wanted
+from recovery.sums import MemberSums, PairSums, Wanted
 from recovery.workers import Workers
 
+OfMembers = tuple[Tensor, LayerMoments | None]
+"""Squared norms by column (members, cols) float64, and moments where they are wanted."""
 Result = TypeVar("Result")
 
 LOOP_WEIGHTS = 2**20
@@ -38,28 +42,29 @@ class LoopSums:
             self._share_pairs(start, tile)
 
     def _share_rows(self, start: int, tile: Tensor) -> None:
-        def seen(rows: tuple[int, int]) -> tuple[int, PairSums, MemberBlock | None]:
+        def seen(rows: tuple[int, int]) -> tuple[int, PairSums, OfMembers | None]:
             first, block = start + rows[0], tile[:, slice(*rows)]
             sums = PairSums.empty(len(self.wanted.left), block.shape[1], block.shape[2], "cpu")
             self._add_pairs(sums, 0, block, slice(None))
             return first, sums, self._of_members(first, block, slice(None)) if self.wanted.members else None
 
         rows = spans(tile.shape[1], max(1, LOOP_WEIGHTS // tile.shape[2]))
-        for first, sums, block in self.workers.in_order(seen, rows, at_once=self.blocks):
+        for first, sums, of_members in self.workers.in_order(seen, rows, at_once=self.blocks):
             self.sums.add_block(first, sums)
-            if block is not None:
-                self.members.add(block)
+            if of_members is not None:
+                self.members.add_columns(*of_members)
 
     def _share_pairs(self, start: int, tile: Tensor) -> None:
         def add(pairs: slice) -> None:
             self._add_pairs(self.sums.of(pairs), start, tile, pairs)
 
-        def seen(members: slice) -> MemberBlock:
+        def seen(members: slice) -> OfMembers:
             return self._of_members(start, tile[members], members)
 
         list(self._shared(add, len(self.wanted.left)))
         if self.wanted.members:
-            self.members.add(MemberBlock.joined(list(self._shared(seen, len(tile)))))
+            columns, moments = zip(*self._shared(seen, len(tile)), strict=True)
+            self.members.add_columns(torch.cat(columns), joined_moments(moments))
 
     def _shared(self, work: Callable[[slice], Result], total: int) -> Iterator[Result]:
         parts = (slice(*span) for span in spans(total, max(1, -(-total // self.workers.count))))
@@ -71,6 +76,7 @@ class LoopSums:
         if self.wanted.extremes:
             add_extremes(sums, tile, ends)
 
-    def _of_members(self, start: int, tile: Tensor, members: slice) -> MemberBlock:
+    def _of_members(self, start: int, tile: Tensor, members: slice) -> OfMembers:
+        columns = squared_norms(start, tile, self.members.row_squared[members])
         low, high = self.scale.low[members], self.scale.high[members]
-        return member_block(start, tile, (low, high), measured=self.wanted.moments)
+        return columns, measured(tile, low, high) if self.wanted.moments else None

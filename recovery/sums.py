@@ -1,6 +1,5 @@
 """What adds up over the tiles of one layer, for its members and for its pairs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from recovery.distances import Extent, LineSums
-from recovery.moments import LayerMoments, joined_moments, merge
+from recovery.moments import LayerMoments, merge
 from recovery.spectrum import SpectrumSample
 
 
@@ -20,12 +19,6 @@ class MemberBlock:
     row_squared: Tensor  # (members, rows)
     col_squared: Tensor  # (members, cols)
     moments: LayerMoments | None  # where they are asked for
-
-    @classmethod
-    def joined(cls, parts: Sequence["MemberBlock"]) -> "MemberBlock":
-        """Of the same rows of some members and of those that follow them."""
-        rows, cols = (torch.cat([getattr(part, name) for part in parts]) for name in ("row_squared", "col_squared"))
-        return cls(parts[0].start, rows, cols, joined_moments([part.moments for part in parts]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +64,13 @@ class MemberSums:
     def add(self, block: MemberBlock) -> None:
         """Adds a block of rows that has not been added yet."""
         self.row_squared[:, block.start : block.start + block.row_squared.shape[1]] = block.row_squared
-        self.col_squared.add_(block.col_squared)
-        if block.moments is not None:
-            self.seen[:] = [merge(self.seen[0], block.moments) if self.seen else block.moments]
+        self.add_columns(block.col_squared, block.moments)
+
+    def add_columns(self, squared: Tensor, moments: LayerMoments | None) -> None:
+        """Adds what rows, whose own sums have their place already, say of columns (members, cols), and as a whole."""
+        self.col_squared.add_(squared)
+        if moments is not None:
+            self.seen[:] = [merge(self.seen[0], moments) if self.seen else moments]
 
     @property
     def moments(self) -> LayerMoments:

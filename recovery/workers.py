@@ -1,4 +1,4 @@
-"""Threads that work on blocks of rows side by side, beside the one that reads."""
+"""Threads that work on blocks of rows, or on shares of pairs and members, beside the one that reads."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

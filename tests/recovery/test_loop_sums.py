@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from recovery.compiled_members import member_block
+from recovery.compiled_members import measured
 from recovery.compiled_pairs import SPAN
 from recovery.distances import Scale
 from recovery.loop_sums import LoopSums
@@ -81,16 +81,13 @@ def test_members_equal_plain_float64(kin: torch.Tensor):
 
 def test_equal_weights_fall_into_one_bin():
     weights = torch.full((1, 7, 11), 0.1)
-    found = member_block(0, weights, (weights[:, 0, 0].double(), weights[:, 0, 0].double()), measured=True).moments
-    assert found is not None
+    found = measured(weights, weights[:, 0, 0].double(), weights[:, 0, 0].double())
     assert (found.skewness.item(), found.kurtosis.item(), found.entropy.item()) == (0, 0, 0)
 
 
 def test_weights_outside_the_range_that_was_found_are_counted_at_its_ends():
     weights = torch.tensor([[[-1e9, 0.2, 0.3, 1e9, torch.inf, torch.nan]]])
-    low, high = torch.tensor([0.0]).double(), torch.tensor([1.0]).double()
-    found = member_block(0, weights, (low, high), measured=True).moments
-    assert found is not None
+    found = measured(weights, torch.tensor([0.0]).double(), torch.tensor([1.0]).double())
     assert found.histogram.sum() == 6
     assert found.histogram[0, [0, 51, 76, 255]].sum() == 6
 
