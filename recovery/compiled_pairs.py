@@ -1,6 +1,6 @@
 """All that is summed over the weights of pairs, in loops that see each two weights once or twice.
 
-All sums are taken and added up in float64, of differences that are exact there.
+Differences are taken, multiplied and added up in float64, of each pair by itself: no digits are lost, however near.
 """
 
 from typing import NamedTuple
@@ -163,7 +163,7 @@ def _add_extent(tile: Rows, part: Part, scaling: Scaling, sums: Sums, pair: int)
         u, v = line(tile, part.left, row, part.low, part.high), line(tile, part.right, row, part.low, part.high)
         changed, far = _extent(u, v, (np.float32(right), np.float32(apart), np.float32(offset)))
         sums.changed[pair] += changed
-        if far * (1 + SLACK) + scaling.slack[pair] >= sums.l_ft[pair]:
+        if far * (1 + SLACK) + scaling.slack[pair] > sums.l_ft[pair]:
             sums.l_ft[pair] = max(sums.l_ft[pair], _farthest(u, v, (right, apart, offset)))
 
 
