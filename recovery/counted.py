@@ -4,8 +4,7 @@ There are 65,536 such numbers, of which a layer holds some thousands. Counting t
 what is made of the counts is exact to float64's rounding, however many weights there are.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -44,14 +43,6 @@ class CodeCounts:
     def moments(self) -> LayerMoments | None:
         """Of the one member, when all of a layer has been added; None where it holds other or no finite numbers."""
         return None if self.counts is None else _moments(self.counts.numpy())
-
-
-def joined_moments(members: Sequence[LayerMoments | None]) -> LayerMoments | None:
-    """Of all members together; None where one is unknown."""
-    known = [one for one in members if one is not None]
-    if len(known) < len(members):
-        return None
-    return LayerMoments(*(torch.cat([getattr(one, column.name) for one in known]) for column in fields(LayerMoments)))
 
 
 def _moments(counts: IndexArray) -> LayerMoments | None:

@@ -95,7 +95,7 @@ def _weighed(lines: GroupSums, *, weights: int, rounding: Tensor) -> tuple[Tenso
     known = telling.sum(1) > 1
     farther = shrunk.square() > ROUNDED_BACK * rounding.unsqueeze(1)
     still = telling & farther & (shrunk.square() >= STILL_SHARE * (shrunk.square() + rest))
-    alone = _agreement(shrunk, torch.where(still, weight, 0.0))
+    alone = _agreement(shrunk, torch.where(still, weight, 0.0)) if still.any() else torch.zeros_like(mean)
     return mean, torch.where(known, weight.sum(1) / scatter.clamp_min(1), 0.0), moved, alone
 
 

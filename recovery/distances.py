@@ -4,12 +4,14 @@ Members are widened to float64 once per block, not once per pair. Kin differ by 
 products in float32 would lose the slopes in rounding, and weights near float32's limit would overflow when squared.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+ORDINARY = 2.0**60
+"""No weights of models are larger than that, and no layer's range smaller than one over it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,13 @@ class Scale:
     high: Tensor
     col_low: Tensor  # (members, cols) float32
     col_high: Tensor
+
+    @property
+    def ordinary(self) -> bool:
+        """Whether every member's weights and their width can be multiplied with each other in float32."""
+        width, far = self.high - self.low, torch.maximum(self.high.abs(), self.low.abs())
+        narrow = (width > 0) & (width < 1 / ORDINARY)
+        return not bool((narrow | (far > ORDINARY)).any())
 
     @property
     def min_max(self) -> "MinMax":
@@ -77,12 +86,6 @@ class Extent:
     l_ft: Tensor  # Eq. 1: largest difference of the min-max scaled weights
     l1: Tensor
     changed: Tensor  # count of entries that differ
-
-    @classmethod
-    def joined(cls, parts: Sequence["Extent"]) -> "Extent":
-        """Of several batches of pairs of one block, in their order."""
-        columns = zip(*((part.l_ft, part.l1, part.changed) for part in parts), strict=True)
-        return cls(*(torch.cat(column) for column in columns))
 
 
 @dataclass(frozen=True, slots=True)

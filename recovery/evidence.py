@@ -17,6 +17,7 @@ from recovery.moments import LayerMoments
 from recovery.passes import comparison_of, planned_layer, planned_reads, stored_bytes
 from recovery.reading import TileReader
 from recovery.sample import SampleRecord
+from recovery.schedule import loops_pay
 from recovery.settings import EvidenceSettings
 from recovery.workers import workers_for
 from storage.errors import UsageError
@@ -95,11 +96,15 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         _PairTotals.empty(len(pairs.left)),
         LayerRecord.over(layers, len(pairs.left), keeps_distances=settings.layer_distances),
     )
-    counts = settings.device == "cpu"
+    on_processor, weights = settings.device == "cpu", sum(layer.rows * layer.cols for layer in layers)
+    loops = on_processor and loops_pay(len(sources), len(pairs.left), weights)
     with workers_for(len(sources), settings.device) as workers:
-        planned = [planned_layer(layer, sources, len(pairs.left), settings, threads=workers.count) for layer in layers]
+        planned = [
+            planned_layer(layer, sources, len(pairs.left), settings, threads=workers.count, loops=loops)
+            for layer in layers
+        ]
         reads = planned_reads(planned, settings.memory_bytes)
-        with TileReader(sources, reads, settings.read_weights, counts=counts) as reader:
+        with TileReader(sources, reads, settings.read_weights, counts=on_processor) as reader:
             for plan in planned:
                 seen, verdicts = comparison_of(plan, reader, pairs, settings, workers=workers).run(copies, sample)
                 moments.append(seen)
@@ -110,7 +115,6 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
     totals.correct_ranks(again, by_layer)
     roundoff = np.array([_roundoff(source, layers) for source in sources])
     seen_layers, low_rank = by_layer.evidence(mixed=roundoff[pairs.left] != roundoff[pairs.right])
-    weights = sum(layer.rows * layer.cols for layer in layers)
     return ClusterEvidence(
         members=len(sources),
         pairs=totals.evidence(

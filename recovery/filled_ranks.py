@@ -18,7 +18,7 @@ from recovery.layer_record import LayerRecord, joined
 from recovery.passes import PlannedLayer, comparison_of, planned_layer, planned_reads, stored_bytes
 from recovery.reading import TileReader
 from recovery.sample import SampleRecord
-from recovery.schedule import LayerShape, sweeps, work_bytes
+from recovery.schedule import LayerShape, held_bytes, plan_layer, sweeps
 from recovery.settings import EvidenceSettings
 from recovery.workers import Workers
 from storage.types import BoolArray, IndexArray, Pairs, TensorSource, WeightArray
@@ -51,9 +51,10 @@ def ask_filled_ranks(
             wanted = np.flatnonzero(possible & _fills(by_layer, place, planned[place]))
             if not len(wanted):
                 break
-            question = _Question(planned[place], sources, pairs, wanted, replace(settings, spectrum_rows=order))
-            by_layer.ranks[place][wanted], by_layer.finer_ranks[place][wanted] = question.ranks()
-            bytes_read += question.bytes_read
+            whole = _Question(planned[place], sources, pairs, wanted, replace(settings, spectrum_rows=order))
+            for part in whole.parts():
+                by_layer.ranks[place][part.wanted], by_layer.finer_ranks[place][part.wanted] = part.ranks()
+                bytes_read += part.bytes_read
             asked[wanted] = True
         possible &= ~_fills(by_layer, place, planned[place])
     return AskedAgain(np.flatnonzero(asked), bytes_read)
@@ -74,14 +75,18 @@ def _fills(by_layer: LayerRecord, place: int, plan: PlannedLayer) -> BoolArray:
 
 
 def _orders(plan: PlannedLayer, settings: EvidenceSettings) -> Iterator[int]:
-    """Numbers of lines to ask of, up to all, as far as the work on them stays within the memory."""
+    """Numbers of lines to ask of, up to all, as far as one pair alone stays within the memory."""
     order = plan.sample.order
     while order < plan.sample.side:
         order = min(order * GROWTH, plan.sample.side)
-        shape = LayerShape(2, 1, plan.shape.rows, plan.shape.cols, order)
-        if work_bytes(shape, products=False) + shape.kept_bytes > settings.memory_bytes:
+        if not _fits(LayerShape(2, 1, plan.shape.rows, plan.shape.cols, order), settings.memory_bytes):
             return
         yield order
+
+
+def _fits(shape: LayerShape, memory_bytes: int) -> bool:
+    """Whether a layer can pass within the memory, be it row by row."""
+    return held_bytes(shape, plan_layer(shape, memory_bytes)) <= memory_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,19 @@ class _Question:
     @property
     def again(self) -> PlannedLayer:
         """How the layer of those members passes."""
-        return planned_layer(self.plan.layer, self.asked, len(self.wanted), self.settings)
+        return planned_layer(self.plan.layer, self.asked, len(self.wanted), self.settings, loops=self.plan.loops)
+
+    def parts(self) -> Iterator["_Question"]:
+        """The question whole, or in halves as often as the lines of its members do not fit in the memory together.
+
+        Members of several parts are read for each of them.
+        """
+        if len(self.wanted) == 1 or _fits(self.again.shape, self.settings.memory_bytes):
+            yield self
+            return
+        middle = len(self.wanted) // 2
+        for half in (self.wanted[:middle], self.wanted[middle:]):
+            yield from replace(self, wanted=half).parts()
 
     def ranks(self) -> tuple[IndexArray, IndexArray]:
         """(pairs,) each, above the rounding of both ends and of the finer one; the full rank where it fills again."""

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from recovery.block_sums import BlockSums
 from recovery.copies import CopySearch
 from recovery.decay import Shrinking, rounding_variance
 from recovery.direction import GroupSums, log_likelihood_ratio
-from recovery.distances import Extent, LineSums, Scale, WeightBlock, compared, extent, line_sums, most_central
+from recovery.distances import Scale
 from recovery.moments import LayerMoments
 from recovery.sample import SampleRecord
-from recovery.schedule import LayerSchedule, ProductSteps, spans
+from recovery.schedule import LayerSchedule, spans
 from recovery.spectrum import (
     RoundingProfile,
     SpectrumSample,
@@ -20,7 +21,7 @@ from recovery.spectrum import (
     judge_spectra,
     rounding_profile,
 )
-from recovery.sums import MemberBlock, MemberSums, PairSums, add_products
+from recovery.sums import MemberSums, PairSums, Summing, Wanted
 from recovery.tiles import LayerTiles
 from recovery.workers import Workers
 
@@ -52,6 +53,7 @@ class LayerComparison:
     right: Tensor  # (pairs,) int64
     roundoff: Tensor  # (members,) float64, unit roundoff of the stored format
     schedule: LayerSchedule
+    loops: bool  # whether compiled loops sum over it
     extremes: bool  # whether the largest and smallest entries of differences are wanted
     workers: Workers
 
@@ -67,65 +69,28 @@ class LayerComparison:
         verdicts: list[LayerVerdict] = []
         # A layer without pairs still makes one pass, for the moments.
         for first, last in spans(len(self.left), self.schedule.pass_pairs) if len(self.left) else [(0, 0)]:
-            sums = PairSums.empty(last - first, lines, tiles.device)
+            sums = PairSums.empty(last - first, lines.rows, lines.cols, tiles.device)
+            summing = self._summing(scale, (first, last), sums, members)
             for start, tile in tiles:
                 if first == 0:
                     members.keep_lines(start, tile, lines)
                     sample.see(tiles.name, start, tile)
-                for seen in self._blocks(start, tile, scale, first, last):
-                    if seen.members is not None:
-                        members.add(seen.members)
-                    self._add_block(sums, seen)
-                    in_layer.see_pairs(seen.weights, first, last)
-                self._add_tile(sums, start, tile, first, last)
+                summing.add(start, tile)
+                for rows in spans(tile.shape[1], self.schedule.block_rows):
+                    in_layer.see_pairs(tile[:, slice(*rows)], first, last)
             verdicts += self._conclude(sums, members, first, last)
         copies.add(in_layer)
         return members.moments, verdicts
 
-    def _blocks(self, start: int, tile: Tensor, scale: Scale, first: int, last: int) -> Iterator["_SeenBlock"]:
-        """What blocks that stay in the cache say of the pairs `first:last`, and at first of the members."""
-        scaling = scale.min_max
-        left, right = self.left[first:last], self.right[first:last]
+    def _summing(self, scale: Scale, span: tuple[int, int], sums: PairSums, members: MemberSums) -> Summing:
+        """Of the pairs in a span, and in the first pass of the members."""
+        left, right = (ends[slice(*span)] for ends in (self.left, self.right))
+        wanted = Wanted(left, right, members=span[0] == 0, moments=self.tiles.moments is None, extremes=self.extremes)
+        if self.loops and scale.ordinary:
+            from recovery.loop_sums import LoopSums  # noqa: PLC0415 - the compiler is loaded where it pays
 
-        def seen(rows: tuple[int, int]) -> _SeenBlock:
-            block = WeightBlock.of(start + rows[0], tile[:, slice(*rows)], scaling)
-            measured = self.tiles.moments is None
-            members = MemberBlock.of(block, scale, measured=measured) if first == 0 else None
-            if first == last:
-                return _SeenBlock(block.start, block.weights, members, None, ())
-            return _SeenBlock(block.start, block.weights, members, *self._seen_pairs(block, left, right))
-
-        rows = spans(tile.shape[1], self.schedule.block_rows)
-        return self.workers.in_order(seen, rows, at_once=self.schedule.blocks)
-
-    def _seen_pairs(self, block: WeightBlock, left: Tensor, right: Tensor) -> tuple[Extent, tuple[LineSums, ...]]:
-        """Sums by line come batch by batch, where no products tell them."""
-        batches = [slice(*span) for span in spans(len(left), self.schedule.batch_pairs)]
-        if not self.schedule.dense:
-            seen = [compared(block, left[batch], right[batch], extremes=self.extremes) for batch in batches]
-            return Extent.joined([far for far, _ in seen]), tuple(lines for _, lines in seen)
-        far = extent(block, left, right)
-        if self._products is not None:
-            return far, ()
-        return far, tuple(line_sums(block.wide, left[b], right[b], extremes=self.extremes) for b in batches)
-
-    @property
-    def _products(self) -> ProductSteps | None:
-        return None if self.extremes else self.schedule.products
-
-    def _add_block(self, sums: PairSums, seen: "_SeenBlock") -> None:
-        if seen.extent is not None:
-            sums.add_extent(seen.extent)
-        for batch, found in enumerate(seen.lines):
-            begin = batch * self.schedule.batch_pairs
-            sums.add_lines(slice(begin, begin + len(found.row_dot)), seen.start, found)
-
-    def _add_tile(self, sums: PairSums, start: int, tile: Tensor, first: int, last: int) -> None:
-        """Adds what products of matrices tell of a tile (members, rows, cols), once its blocks have been added."""
-        left, right, steps = self.left[first:last], self.right[first:last], self._products
-        if steps is not None and first < last:
-            base = most_central(sums.l1, left, right, members=len(tile))
-            add_products(sums, start, tile, steps, base=base, ends=(left, right))
+            return LoopSums(wanted, scale, sums, members, self.workers, self.schedule.blocks)
+        return BlockSums(wanted, scale, sums, members, self.schedule)
 
     def _conclude(self, sums: PairSums, members: MemberSums, first: int, last: int) -> Iterator[LayerVerdict]:
         sample = self.tiles.sample
@@ -148,17 +113,6 @@ class LayerComparison:
             grams = batch.part(begin, end).gram(members, sample)
             judged.append(judge_spectra(grams, noise.of(slice(begin, end)), sample=sample))
         return SpectrumVerdict.joined(judged)
-
-
-@dataclass(frozen=True, slots=True)
-class _SeenBlock:
-    """What a block of rows says."""
-
-    start: int  # of the rows in the layer
-    weights: Tensor  # float32 (members, rows, cols)
-    members: MemberBlock | None  # of a block seen for the first time
-    extent: Extent | None  # where there are pairs
-    lines: tuple[LineSums, ...]  # of batches of pairs, where no products tell
 
 
 @dataclass(frozen=True, slots=True)

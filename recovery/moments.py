@@ -5,7 +5,8 @@ A layer that does not fit in memory arrives in tiles. Central moments of tiles m
 beforehand by the layer's range. So one tile and many give the same answer up to float64's rounding, in any order.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -112,6 +113,14 @@ def _histogram(scaled: Tensor) -> Tensor:
     counts = torch.bincount(places.flatten(), minlength=members * bins).view(members, bins)
     counts[:, -2] += counts[:, -1]
     return counts[:, :-1].to(torch.float64)
+
+
+def joined_moments(members: Sequence[LayerMoments | None]) -> LayerMoments | None:
+    """Of all members together; None where one is unknown."""
+    known = [one for one in members if one is not None]
+    if len(known) < len(members):
+        return None
+    return LayerMoments(*(torch.cat([getattr(one, column.name) for one in known]) for column in fields(LayerMoments)))
 
 
 def merge(a: LayerMoments, b: LayerMoments) -> LayerMoments:

@@ -25,6 +25,7 @@ class PlannedLayer:
     shape: LayerShape
     schedule: LayerSchedule
     travelling: Travelling  # how its weights go to the device
+    loops: bool  # whether compiled loops sum over it
 
 
 def planned_layer(
@@ -34,6 +35,7 @@ def planned_layer(
     settings: EvidenceSettings,
     *,
     threads: int = 1,
+    loops: bool = False,
 ) -> PlannedLayer:
     """How a layer of these sources passes through `settings.memory_bytes` with so many pairs and threads."""
     sample = SpectrumSample(layer.rows, layer.cols, settings.spectrum_rows)
@@ -41,7 +43,7 @@ def planned_layer(
     schedule = plan_layer(shape, settings.memory_bytes, threads=threads)
     stored = [source.tensors[layer.name].spec for source in sources]
     travelling = "F32" if settings.device == "cpu" else travelling_format(stored)
-    return PlannedLayer(layer, sample, shape, schedule, travelling)
+    return PlannedLayer(layer, sample, shape, schedule, travelling, loops)
 
 
 def planned_reads(planned: Sequence[PlannedLayer], memory_bytes: int) -> Iterator[TileRead]:
@@ -74,6 +76,7 @@ def comparison_of(
         right=right,
         roundoff=torch.tensor(roundoff, dtype=torch.float64, device=device),
         schedule=plan.schedule,
+        loops=plan.loops,
         extremes=settings.layer_distances,
         workers=workers,
     )

@@ -12,12 +12,15 @@ from typing import Self
 
 import numpy as np
 
-from recovery.counted import CodeCounts, joined_moments
+from recovery.counted import CodeCounts
 from recovery.halves import NUMBERS, Travellers, Travelling, narrowed
-from recovery.moments import LayerMoments
+from recovery.moments import LayerMoments, joined_moments
 from recovery.schedule import spans
-from storage.types import TensorSource, WeightArray
+from storage.types import RowCoding, TensorSource, WeightArray
 
+SCATTERED_SHARE = 4
+"""Of a tile whose rows lie all over their codes, one part in so many is read at once: decoding it takes no more memory
+than the whole tile that a source is allowed to hand over."""
 FEWEST_COUNTED = 2**16
 """Weights of a layer from which counting its numbers pays: there are as many different ones."""
 
@@ -122,6 +125,21 @@ class TileReader:
         return self.thread.submit(_read, self.sources, read, out, self.read_weights, counts=self.counts)
 
 
+def _rows_at_once(read: TileRead, source: TensorSource, read_weights: int) -> int:
+    weights, coding = read_weights, source.tensors[read.name].spec.coding
+    if coding is not None and _scattered(coding, read):
+        weights = max(weights, read.weights // SCATTERED_SHARE)
+    return max(1, weights // read.cols)
+
+
+def _scattered(coding: RowCoding, read: TileRead) -> bool:
+    """Whether one row takes reading half of what the tile does."""
+    one, all_rows = (
+        sum(part.length for part in coding.ranges(read.start, stop)) for stop in (read.start + 1, read.stop)
+    )
+    return read.stop - read.start > 1 and 2 * one > all_rows
+
+
 def _read(
     sources: Sequence[TensorSource], read: TileRead, out: Travellers, read_weights: int, *, counts: bool
 ) -> ReadTile:
@@ -130,7 +148,7 @@ def _read(
     for member, source in enumerate(sources):
         codes = CodeCounts.empty() if counts and read.whole and read.weights >= FEWEST_COUNTED else CodeCounts(None)
         low[member], high[member] = np.inf, -np.inf
-        for begin, end in spans(read.stop - read.start, max(1, read_weights // read.cols)):
+        for begin, end in spans(read.stop - read.start, _rows_at_once(read, source, read_weights)):
             piece = source.read(read.name, read.start + begin, read.start + end)
             out[member, begin:end] = narrowed(piece, read.travelling)
             np.minimum(low[member], piece.min(0), out=low[member])

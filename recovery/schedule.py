@@ -26,8 +26,12 @@ BLOCK_WEIGHTS = 2**18
 """Weights of all members in a block: what pairs share stays in the processor's cache while they are compared."""
 PAIR_WEIGHTS = 2**16
 """Weights of one pair, or of several small ones, compared at once."""
+SPECTRUM_NUMBERS = 2**17
+"""Numbers of Gram matrices that are judged at once: operations on one alone take as long to begin as to end."""
 LINE_ASPECT = 4
 """Weights that are taken of a sampled line, over the number of lines asked for."""
+LOOPS_FROM = 2**28
+"""Weights of pairs and twice those of members from which compiled loops are worth the 0.7 s that loading them takes."""
 DENSE = 3
 """Pairs of members are compared all at once where at least one in so many is wanted: one alone costs so much more."""
 
@@ -134,11 +138,12 @@ class LayerSchedule:
 def plan_layer(shape: LayerShape, memory_bytes: int, *, threads: int = 1) -> LayerSchedule:
     """The schedule of the fewest reads whose layer, sums and work together stay within `memory_bytes`.
 
-    So many `threads` take blocks side by side, as far as these take no more than their share of the memory.
+    Of few members, `threads` take so many blocks side by side, as far as these take their share of the memory at most.
     One row of every member, one pair's sums, what is kept of the layer, and the work on one block must fit: below that
     the smallest steps are taken and the bound is exceeded.
     """
     products = _pays_products(shape, memory_bytes)
+    threads = threads if shape.members < FEWEST_FOR_PRODUCTS else 1
     blocks = max(1, min(threads, memory_bytes // BLOCKS_SHARE // block_bytes(shape)))
     free = memory_bytes - work_bytes(shape, products=products, blocks=blocks) - shape.kept_bytes
     whole, pair_bytes = shape.rows * shape.row_bytes, shape.pair_bytes
@@ -154,7 +159,7 @@ def plan_layer(shape: LayerShape, memory_bytes: int, *, threads: int = 1) -> Lay
         pass_pairs=passes,
         batch_pairs=_at_once(shape, block_rows_of(shape) * shape.cols),
         judged_pairs=_at_once(shape, shape.rows + shape.cols),
-        spectrum_pairs=_at_once(shape, shape.sampled),
+        spectrum_pairs=_spectra_at_once(shape),
         dense=dense,
         products=ProductSteps.of(shape) if products and dense else None,
     )
@@ -201,6 +206,11 @@ def _at_once(shape: LayerShape, numbers: int) -> int:
     return max(1, min(shape.pairs, PAIR_WEIGHTS // numbers))
 
 
+def _spectra_at_once(shape: LayerShape) -> int:
+    """Pairs that are subtracted at once, or more where their Gram matrices are small."""
+    return max(_at_once(shape, shape.sampled), min(shape.pairs, SPECTRUM_NUMBERS // shape.order**2))
+
+
 def block_bytes(shape: LayerShape) -> int:
     """What the work on one block takes: of all members, and of pairs under comparison."""
     block = block_rows_of(shape) * shape.cols
@@ -215,8 +225,13 @@ def work_bytes(shape: LayerShape, *, products: bool, blocks: int = 1) -> int:
     multiplied = ProductSteps.of(shape).bytes(shape) if products else 0
     line = shape.rows + shape.cols
     judged = _at_once(shape, line) * line * JUDGED_WORK_BYTES
-    spectra = _at_once(shape, shape.sampled) * (24 * shape.sampled + 40 * shape.order**2)
+    spectra = _at_once(shape, shape.sampled) * 24 * shape.sampled + _spectra_at_once(shape) * 40 * shape.order**2
     return blocks * block_bytes(shape) + multiplied + judged + spectra
+
+
+def loops_pay(members: int, pairs: int, weights: int) -> bool:
+    """Whether compiled loops save more than loading them takes, in a pass over members of so many weights each."""
+    return weights * (2 * members + pairs) >= LOOPS_FROM
 
 
 def spans(total: int, step: int) -> Iterator[tuple[int, int]]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from recovery.distances import difference
-from recovery.schedule import spans, taken_of_line
+from recovery.schedule import PAIR_WEIGHTS, spans, taken_of_line
 
 ROUNDING = 2 * math.log(2) / 9
 """Variance of a rounding error, over unit roundoff squared times the weight squared.
@@ -26,10 +26,10 @@ ROUNDING = 2 * math.log(2) / 9
 The error is uniform within a unit in the last place, 2 roundoff 2**e for weights from 2**e to 2**(e+1). Its variance is
 roundoff**2 4**e / 3. With magnitudes spread evenly over octaves, 4**e is the weight squared times 2 log(2) / 3.
 """
-GRAM_BLOCK = 48
+GRAM_BLOCK = 72
 """Lines multiplied at once: only the lower triangle of blocks is computed, and small products are slow."""
-GRAM_LENGTH = 288
-"""Weights of a line multiplied at once: 144 lines of differences, in float64, stay in the cache meanwhile."""
+GRAM_LENGTH = 576
+"""Weights of a line multiplied at once: all that are taken, unless more are asked for."""
 EDGE_DEVIATIONS = 5.0
 """Standard deviations of the largest squared singular value of noise (Johnstone 2001) that are left above its edge."""
 SMALLEST_VARIANCE = 2.0**-252  # the square of float32's smallest normal number: where whole layers are zero
@@ -188,13 +188,14 @@ def gram(members: Tensor, left: Tensor, right: Tensor) -> Tensor:
 
     `members` (members, order, taken) are what is sampled of each.
     """
-    order = members.shape[1]
+    _, order, taken = members.shape
     products = torch.zeros((len(left), order, order), dtype=torch.float64, device=members.device)
-    for low, high in spans(members.shape[2], GRAM_LENGTH):
-        lines = difference(members[:, :, low:high], left, right)
-        for begin in range(0, order, GRAM_BLOCK):
-            at = slice(begin, begin + GRAM_BLOCK)
-            products[:, at, : at.stop].baddbmm_(lines[:, at], lines[:, : at.stop].mT)
+    for pairs in (slice(*span) for span in spans(len(left), max(1, PAIR_WEIGHTS // (order * taken)))):
+        for low, high in spans(taken, GRAM_LENGTH):
+            lines = difference(members[:, :, low:high], left[pairs], right[pairs])
+            for begin in range(0, order, GRAM_BLOCK):
+                at = slice(begin, begin + GRAM_BLOCK)
+                products[pairs, at, : at.stop].baddbmm_(lines[:, at], lines[:, : at.stop].mT)
     for begin in range(GRAM_BLOCK, order, GRAM_BLOCK):
         at = slice(begin, begin + GRAM_BLOCK)
         products[:, :begin, at] = products[:, at, :begin].mT

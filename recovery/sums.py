@@ -1,14 +1,13 @@
 """What adds up over the tiles of one layer, for its members and for its pairs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from recovery.distances import Extent, LineSums, Scale, WeightBlock
-from recovery.moments import LayerMoments, measure, merge
-from recovery.products import sums_of_pairs
-from recovery.schedule import ProductSteps, spans
+from recovery.distances import Extent, LineSums
+from recovery.moments import LayerMoments, merge
 from recovery.spectrum import SpectrumSample
 
 
@@ -20,13 +19,6 @@ class MemberBlock:
     row_squared: Tensor  # (members, rows)
     col_squared: Tensor  # (members, cols)
     moments: LayerMoments | None  # where they are asked for
-
-    @classmethod
-    def of(cls, block: WeightBlock, scale: Scale, *, measured: bool) -> "MemberBlock":
-        """The sums of a block, and its moments where it is to be `measured`."""
-        squared = block.wide.square()
-        moments = measure(block.wide, squared, block.scaled, scale.low, scale.high) if measured else None
-        return cls(block.start, squared.sum(2), squared.sum(1), moments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +64,13 @@ class MemberSums:
     def add(self, block: MemberBlock) -> None:
         """Adds a block of rows that has not been added yet."""
         self.row_squared[:, block.start : block.start + block.row_squared.shape[1]] = block.row_squared
-        self.col_squared.add_(block.col_squared)
-        if block.moments is not None:
-            self.seen[:] = [merge(self.seen[0], block.moments) if self.seen else block.moments]
+        self.add_columns(block.col_squared, block.moments)
+
+    def add_columns(self, squared: Tensor, moments: LayerMoments | None) -> None:
+        """Adds what rows, whose own sums have their place already, say of columns (members, cols), and as a whole."""
+        self.col_squared.add_(squared)
+        if moments is not None:
+            self.seen[:] = [merge(self.seen[0], moments) if self.seen else moments]
 
     @property
     def moments(self) -> LayerMoments:
@@ -97,10 +93,20 @@ class PairSums:
     col_squared: Tensor  # (pairs, cols)
 
     @classmethod
-    def empty(cls, pairs: int, sample: SpectrumSample, device: str) -> "PairSums":
+    def empty(cls, pairs: int, rows: int, cols: int, device: str) -> "PairSums":
         """Sums of no tile."""
-        sides = ((), (), (), (), (), (sample.rows,), (sample.rows,), (sample.cols,), (sample.cols,))
+        sides = ((), (), (), (), (), (rows,), (rows,), (cols,), (cols,))
         return cls(*(torch.zeros((pairs, *side), dtype=torch.float64, device=device) for side in sides))
+
+    def of(self, pairs: slice) -> "PairSums":
+        """Those of some of the pairs; what is added there is added here."""
+        return PairSums(*(getattr(self, column.name)[pairs] for column in fields(self)))
+
+    def add_block(self, start: int, seen: "PairSums") -> None:
+        """Adds what rows, of which `start` is the first, say of all pairs of the pass."""
+        self.add_extent(Extent(seen.l_ft, seen.l1, seen.changed))
+        sides = seen.row_dot, seen.row_squared, seen.col_dot, seen.col_squared
+        self.add_lines(slice(None), start, LineSums(*sides, seen.largest, seen.smallest))
 
     def add_extent(self, seen: Extent) -> None:
         """Adds what a block says of all pairs of the pass."""
@@ -119,21 +125,20 @@ class PairSums:
         self.col_squared[pairs] += seen.col_squared
 
 
-def add_products(
-    sums: PairSums, start: int, tile: Tensor, steps: ProductSteps, *, base: int, ends: tuple[Tensor, Tensor]
-) -> None:
-    """Adds the sums by row and column of pairs of members, (pairs,) int64 each, of a tile (members, rows, cols).
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of the tiles in one pass."""
 
-    `start` is its first row; `base` the member that stands for all.
-    """
-    left, right = ends
-    for begin, end in spans(tile.shape[1], steps.rows):
-        found = sums_of_pairs([tile[:, begin:end]], base, left, right, at_once=steps.pairs)
-        sums.row_dot[:, start + begin : start + end] = found.dot
-        sums.row_squared[:, start + begin : start + end] = found.squared
-    for begin, end in spans(tile.shape[2], steps.cols):
-        columns = tile[:, :, begin:end].mT
-        parts = [columns[:, :, low:high] for low, high in spans(tile.shape[1], steps.col_rows)]
-        found = sums_of_pairs(parts, base, left, right, at_once=steps.pairs)
-        sums.col_dot[:, begin:end] += found.dot
-        sums.col_squared[:, begin:end] += found.squared
+    left: Tensor  # (pairs,) int64
+    right: Tensor  # (pairs,) int64
+    members: bool  # whether to sum over members as well
+    moments: bool  # and to measure them
+    extremes: bool  # whether the largest and smallest entries of differences are wanted
+
+
+class Summing(Protocol):
+    """A way to sum what is wanted over tiles, each once."""
+
+    def add(self, start: int, tile: Tensor) -> None:
+        """Adds a tile (members, rows, cols) whose first row in the layer is `start`."""
+        ...

@@ -1,4 +1,4 @@
-"""Threads that work on blocks of rows side by side, beside the one that reads."""
+"""Threads that work on blocks of rows, or on shares of pairs and members, beside the one that reads."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -46,20 +46,22 @@ class Workers:
 
 @contextmanager
 def workers_for(members: int, device: str) -> Iterator[Workers]:
-    """A worker less than torch has threads where few members are compared on the processor; else torch's threads work.
+    """As many workers as torch has threads; of few members one less, and torch's own threads rest.
 
     Few members have short operations, in which torch's threads wait for one another, the more so for one that has lost
     its core to the reader: so each worker has one thread, and the reader a core of its own (on two quiet cores a second
-    worker made 8.9 s of work 11.0). The products of many members are worth all of torch's threads.
+    worker made 8.9 s of work 11.0). The spectra of many pairs are worth all of torch's threads, which work in turn with
+    the workers.
     """
-    threads = torch.get_num_threads()
-    if threads == 1 or members >= FEWEST_FOR_PRODUCTS or device != "cpu":
+    threads, few = torch.get_num_threads(), members < FEWEST_FOR_PRODUCTS
+    count = threads - 1 if few else threads
+    if threads == 1 or device != "cpu":
         yield Workers()
         return
-    torch.set_num_threads(1)
     try:
+        if few:
+            torch.set_num_threads(1)
         with ExitStack() as stack:
-            count = threads - 1
             yield Workers(count, stack.enter_context(ThreadPoolExecutor(count, "blocks")) if count > 1 else None)
     finally:
         torch.set_num_threads(threads)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from recovery.counted import CodeCounts, joined_moments
+from recovery.counted import CodeCounts
 from recovery.distances import Scale, WeightBlock
-from recovery.moments import LayerMoments, measure
+from recovery.moments import LayerMoments, joined_moments, measure
 
 
 def stored(weights: np.ndarray, grid: torch.dtype = torch.bfloat16) -> np.ndarray:

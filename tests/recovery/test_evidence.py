@@ -1,19 +1,24 @@
 from dataclasses import fields
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 
+from recovery import schedule
 from recovery.evidence import FingerprintSource, gather, shared_layers
+from recovery.loop_sums import LoopSums
 from recovery.settings import EvidenceSettings
 from storage.errors import ModelUnreadable, UsageError
 from storage.types import UNIT_ROUNDOFF, ClusterEvidence, Pairs, SamplePlan
-from tests.support.devices import EVERY_DEVICE
+from tests.support.devices import CUDA, EVERY_DEVICE
 from tests.support.memory_source import MemorySource, all_pairs
 from tests.support.plain_kin import direction, step_cost
 
 SHAPES = {"down": (40, 90), "square": (32, 32), "up": (90, 40)}
 Weights = dict[str, np.ndarray]
+EVERY_WAY = pytest.mark.parametrize("device", ["cpu", "loops", CUDA])
+"""Compiled loops are the processor's way with large models."""
 
 
 def root(seed: int = 0) -> Weights:
@@ -53,8 +58,10 @@ def evidence_of(
 ) -> ClusterEvidence:
     formats = dtypes.split() or ["F32"] * len(models)
     sources = [MemorySource(m, d) for m, d in zip(models, formats, strict=True)]
+    loops, device = device == "loops", "cpu" if device == "loops" else device
     settings = EvidenceSettings(memory_bytes=memory_bytes, spectrum_rows=spectrum_rows, device=device)
-    return gather(sources, all_pairs(len(models)), settings)
+    with patch.object(schedule, "LOOPS_FROM", 0 if loops else schedule.LOOPS_FROM):
+        return gather(sources, all_pairs(len(models)), settings)
 
 
 def assert_same(a: ClusterEvidence, b: ClusterEvidence):
@@ -73,13 +80,23 @@ def test_blocks_compared_side_by_side_say_the_same():
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            found.append(evidence_of(models))
+            found.append(evidence_of(models, device="loops"))
     finally:
         torch.set_num_threads(before)
     assert_same(*found)
 
 
-@EVERY_DEVICE
+def test_compiled_loops_sum_large_models_alone(family: list[Weights], monkeypatch: pytest.MonkeyPatch):
+    tiles = []
+    monkeypatch.setattr(LoopSums, "add", lambda _, start, tile: tiles.append((start, tile.shape)))
+    evidence_of(family[:2])
+    assert not tiles
+    with pytest.raises(IndexError):  # no moments: nothing was summed
+        evidence_of(family[:2], device="loops")
+    assert tiles == [(0, (2, *SHAPES["down"]))]
+
+
+@EVERY_WAY
 def test_pairs_equal_the_plain_method(family: list[Weights], device: str):
     pairs = evidence_of(family, dtypes="F32 F32 F32 F32 BF16", device=device).pairs
     roundoff = [UNIT_ROUNDOFF["F32"]] * 4 + [UNIT_ROUNDOFF["BF16"]]
@@ -89,7 +106,7 @@ def test_pairs_equal_the_plain_method(family: list[Weights], device: str):
         assert pairs.direction[row] == pytest.approx(direction(u, v), rel=1e-6, abs=1e-6)
 
 
-@EVERY_DEVICE
+@EVERY_WAY
 def test_distances_are_summed_and_maximised_over_layers(family: list[Weights], device: str):
     pairs = evidence_of(family[:2], device=device).pairs
     u, v = (np.concatenate([w.ravel() for w in m.values()]).astype(float) for m in family[:2])
@@ -115,12 +132,18 @@ def test_tiles_give_the_same_evidence_as_the_whole(
     assert_same(evidence_of(family, spectrum_rows=spectrum_rows, memory_bytes=memory_bytes, device=device), whole)
 
 
-@pytest.mark.parametrize("shape", [(700, 500), (500, 700)])
+@pytest.mark.parametrize("memory_bytes", [1, 2_700_000])
+def test_tiles_of_compiled_loops_give_the_same_evidence_as_the_whole(family: list[Weights], memory_bytes: int):
+    whole = evidence_of(family, spectrum_rows=13)
+    assert_same(evidence_of(family, spectrum_rows=13, memory_bytes=memory_bytes, device="loops"), whole)
+
+
+@pytest.mark.parametrize("shape", [(350, 250), (250, 350)])
 @EVERY_DEVICE
 def test_layers_compared_in_blocks_equal_the_plain_method(shape: tuple[int, int], device: str):
     u = {"layer": np.random.default_rng(0).normal(size=shape).astype(np.float32)}
     v = child(u, 1)
-    found = evidence_of([u, v], spectrum_rows=500, device=device)
+    found = evidence_of([u, v], spectrum_rows=250, device=device)
     assert found.pairs.direction[0] == pytest.approx(direction(u, v), rel=1e-6)
     assert found.pairs.step_cost[0] == pytest.approx(step_cost(u, v, 2.0**-24, 2.0**-24), rel=1e-6)
     assert found.moments.mean[0, 0] == pytest.approx(u["layer"].mean(dtype=np.float64), rel=1e-9)
@@ -159,7 +182,7 @@ def test_only_wanted_pairs_are_compared(family: list[Weights]):
     np.testing.assert_allclose(found.direction, every.direction[rows])
 
 
-@EVERY_DEVICE
+@EVERY_WAY
 def test_identical_weights_are_told_whatever_their_stored_format(family: list[Weights], device: str):
     half = rounded(family[0])
     pairs = evidence_of([half, half, family[0]], dtypes="F32 BF16 F32", device=device).pairs
@@ -215,6 +238,13 @@ def test_a_source_s_own_failure_passes_untouched(family: list[Weights]):
     with pytest.raises(ModelUnreadable) as caught:
         gather([MemorySource(family[0]), Failing(family[1])], all_pairs(2), EvidenceSettings())
     assert caught.value is failure
+
+
+@EVERY_WAY
+def test_weights_at_the_limit_of_float32_are_compared(family: list[Weights], device: str):
+    family[1]["square"] *= np.float32(1e37)
+    pairs = evidence_of(family[:3], device=device).pairs
+    assert np.isfinite([pairs.l_ft, pairs.l1, pairs.l2_squared, pairs.step_cost]).all()
 
 
 def test_a_single_member_is_measured(family: list[Weights]):

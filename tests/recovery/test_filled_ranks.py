@@ -5,7 +5,7 @@ import pytest
 
 from recovery.evidence import gather
 from recovery.settings import EvidenceSettings
-from storage.types import ClusterEvidence
+from storage.types import ClusterEvidence, Pairs
 from tests.support.memory_source import MemorySource, all_pairs
 
 Weights = dict[str, np.ndarray]
@@ -89,3 +89,23 @@ def test_more_lines_than_memory_has_room_for_are_not_asked():
     found, sources = evidence_of([base, adapted(base, 1, rank=20)], memory_bytes=2**17)
     assert ranks_of(found)["k"] == [48]
     assert not any(name == "k" for name, *_ in sources[0].reads[-4:])
+
+
+def test_members_whose_lines_do_not_fit_together_are_asked_in_parts():
+    generator = np.random.default_rng(0)
+    side, members = 128, 7
+    base = {"q": generator.normal(size=(side, side)).astype(np.float32), "still": np.ones((20, 96), dtype=np.float32)}
+    steps = generator.normal(size=(members, side, 20)) @ generator.normal(size=(members, 20, side))
+    models = [base, *({**base, "q": (base["q"] + 0.01 * step).astype(np.float32)} for step in steps[1:])]
+    star = Pairs(np.zeros(members - 1, dtype=np.int64), np.arange(1, members), np.zeros(members - 1))
+
+    def asked_of(memory_bytes: int) -> tuple[list[int], int]:
+        sources = [MemorySource(model) for model in models]
+        settings = EvidenceSettings(spectrum_rows=8, sample_weights=2**10, memory_bytes=memory_bytes)
+        ranks = ranks_of(gather(sources, star, settings))["q"]
+        return ranks, sum(start == 0 for name, start, _ in sources[0].reads if name == "q")
+
+    at_once, in_parts = asked_of(2**30), asked_of(4 * 2**20)
+    assert at_once == ([20] * (members - 1), 2)
+    assert in_parts[0] == at_once[0]
+    assert in_parts[1] > 4

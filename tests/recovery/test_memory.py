@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import torch
 from recovery.evidence import gather
+from recovery import schedule
 from recovery.schedule import LayerShape, held_bytes, plan_layer
 from recovery.settings import EvidenceSettings
 from storage.types import Pairs
@@ -35,7 +36,8 @@ def peak():
     line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
 
-memory, rows, cols, members, threads = map(int, sys.argv[1:])
+memory, rows, cols, members, threads, loops = map(int, sys.argv[1:])
+schedule.LOOPS_FROM = 0 if loops else 2**60
 torch.set_num_threads(threads)
 pairs = all_pairs(members)
 if members > 20:  # a chain
@@ -55,21 +57,21 @@ print(sampled + held_bytes(shape, plan_layer(shape, memory - sampled, threads=th
 
 
 @pytest.mark.parametrize(
-    ("members", "rows", "cols", "memory", "threads"),
+    ("members", "rows", "cols", "memory", "threads", "loops"),
     [
-        (6, 1024, 3072, 64 * MIB, 1),  # 72 MiB of weights: in tiles
-        (6, 1024, 3072, 160 * MIB, 1),  # whole
-        (6, 3072, 1024, 64 * MIB, 1),
-        (6, 3072, 1024, 160 * MIB, 1),
-        (2, 4096, 4096, 48 * MIB, 1),  # a single member's 64 MiB exceed the setting
-        (2, 2048, 2048, 128 * MIB, 3),  # blocks side by side
-        (200, 512, 512, 128 * MIB, 1),  # 200 MiB
+        (6, 1024, 3072, 64 * MIB, 1, True),  # 72 MiB of weights: in tiles
+        (6, 1024, 3072, 160 * MIB, 1, False),  # whole
+        (6, 3072, 1024, 64 * MIB, 1, False),
+        (6, 3072, 1024, 160 * MIB, 1, True),
+        (2, 4096, 4096, 48 * MIB, 1, False),  # a single member's 64 MiB exceed the setting
+        (2, 2048, 2048, 128 * MIB, 3, True),  # blocks side by side
+        (200, 512, 512, 128 * MIB, 1, True),  # 200 MiB
     ],
 )
 def test_a_pass_takes_no_more_memory_than_projected_and_allowed(
-    members: int, rows: int, cols: int, memory: int, threads: int
+    members: int, rows: int, cols: int, memory: int, threads: int, loops: bool
 ):
-    command = [sys.executable, "-c", PROGRAM, *map(str, (memory, rows, cols, members, threads))]
+    command = [sys.executable, "-c", PROGRAM, *map(str, (memory, rows, cols, members, threads, int(loops)))]
     # Large blocks go back to the system: what glibc keeps of them for later varies from run to run by tens of MiB.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**18)}
     printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout

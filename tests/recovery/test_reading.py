@@ -7,13 +7,17 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from crawler.packed_across import PackedAcross, PackedLayout
 from recovery.evidence import gather
 from recovery.reading import TileRead, TileReader
 from recovery.settings import EvidenceSettings
 from storage.errors import ModelUnreadable
+from storage.types import ComparableTensor, TensorSpec
 from tests.support.memory_source import MemorySource, all_pairs
 
 ROWS = 12
+PARTS = (("I32", (16, 64)), ("F16", (1, 64)), ("I32", (1, 8)))
+"""Codes, scales and zero points of 64 x 128 weights in GPTQ of 4 bits."""
 
 
 def reads(*, early: bool = True, whole: bool = False) -> Iterator[TileRead]:
@@ -54,6 +58,26 @@ def test_every_tile_comes_in_order_with_its_range(read_weights: int, early: bool
             np.testing.assert_array_equal(tile.col_high, rows.max(1))
         with pytest.raises(ValueError, match="all tiles"):
             reader.take()
+
+
+@pytest.mark.parametrize(("layout", "pieces"), [("GPTQ", 4), (None, 16)])
+def test_rows_that_lie_all_over_their_codes_are_read_in_four_parts(layout: PackedLayout | None, pieces: int):
+    rows, cols = 64, 128
+    codes, scale, zero = (TensorSpec("", dtype, shape, "", 0, 0) for dtype, shape in PARTS)
+
+    class Packed(MemorySource):
+        @property
+        def tensors(self) -> dict[str, ComparableTensor]:
+            coding = PackedAcross(layout, 4, rows, cols, codes, scale, zero) if layout else None
+            spec = TensorSpec("layer", "INT4", (rows, cols), "", 0, 0, coding)
+            return {"layer": ComparableTensor("layer", rows, cols, in_key=True, spec=spec)}
+
+    source = Packed({"layer": np.ones((rows, cols), dtype=np.float32)})
+    tile = TileRead("layer", cols, 0, rows, whole=True, early=True)
+    with TileReader([source], iter([tile]), 4 * cols, counts=True) as reader:
+        reader.take()
+    assert len(source.reads) == pieces
+    assert source.reads[-1][2] == rows
 
 
 def test_the_next_tile_is_read_while_one_is_held():

@@ -16,13 +16,14 @@ def three_threads():
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_few_members_have_a_worker_for_each_of_torchs_threads_but_the_readers_and_many_have_the_threads():
+def test_few_members_have_a_worker_for_each_of_torchs_threads_but_the_readers_and_many_share_the_threads():
     with workers_for(2, "cpu") as workers:
         assert (workers.count, torch.get_num_threads()) == (2, 1)
     assert torch.get_num_threads() == 3
-    for members, device in ((4, "cpu"), (2, "cuda")):
-        with workers_for(members, device) as workers:
-            assert (workers.count, workers.pool, torch.get_num_threads()) == (1, None, 3)
+    with workers_for(4, "cpu") as workers:
+        assert (workers.count, torch.get_num_threads()) == (3, 3)
+    with workers_for(2, "cuda") as workers:
+        assert (workers.count, workers.pool, torch.get_num_threads()) == (1, None, 3)
 
 
 @pytest.mark.usefixtures("three_threads")
