@@ -17,6 +17,9 @@ from recovery.support import edge_support
 from recovery.topology import least_tree
 from storage.types import BoolArray, FloatArray, IndexArray, WeightArray
 
+ROUNDS = 4
+"""Places and root are sought in turn; a tree that has not settled by then is taken as it is, and says what is open."""
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -38,9 +41,21 @@ class History:
     rounding: FloatArray  # (nodes,) the same by who was rounded
 
 
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A tree in which whoever hung in the wrong place was moved, and its root."""
+
+    links: Links
+    placing: Placing
+    rows: IndexArray  # (nodes - 1,) of `links`, -1 where two were not compared
+    tree: UndirectedTree
+    rooting: Rooting
+
+
 def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) -> History:
     """Links by the least total step cost, a root by directions, places by passage, then the root once more.
 
+    Another root asks other questions of passage, so the last two take turns until the tree stays, a few times at most.
     The posteriors take layers for independent witnesses whose model holds. Where it does not, layers contradict each
     other, and resampling them shows it. An edge that no resample holds counts for half, as resamples know the costs and
     directions but not the passages, which may have moved it.
@@ -56,19 +71,12 @@ def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) ->
     if not sample:
         link = np.append(chosen, -1)[rooting.edge]
         return _history(links, rooting, link, _no_rivals(links.nodes), _support(links, rooting, clip_nats))
-    placing = Placing(
-        kept,
-        links.nearest(),
-        fixed=_certain_children(links, rooting, links.certain != 0),
-        copied=_certain_children(links, rooting, links.copied),
-        made_of=links.made_of,
-    )
-    placed, _ = place(lifted(rooting.parent, placing), placing)
-    parent = lifted(placed, placing)
-    rows = _links_of(links, parent)
-    links = _with_rounding(links, sample, rows[rows >= 0])
-    tree = _tree_of(links, parent, rows, clip_nats)
-    rooting = root_tree(tree)
+    placed = _placed(links, kept, rooting, clip_nats)
+    for _ in range(ROUNDS - 1):
+        before, placed = placed, _placed(placed.links, kept, placed.rooting, clip_nats)
+        if (placed.rooting.parent == before.rooting.parent).all():
+            break
+    links, placing, rows, tree, rooting = placed.links, placed.placing, placed.rows, placed.tree, placed.rooting
     rivals = rival_parents(rooting.parent, placing)
     support = _support(links, rooting, clip_nats)
     history = _history(links, rooting, np.append(rows, -1)[rooting.edge], rivals, support)
@@ -80,6 +88,23 @@ def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) ->
     settled |= np.isin(np.arange(links.nodes), [child for ghost in ghosts for child in ghost.children])
     ghosts += find_line_ghosts(rooting.parent, placing.nearest, kept, settled)
     return replace(history, ghosts=tuple(ghosts))
+
+
+def _placed(links: Links, kept: KeptWeights, rooting: Rooting, clip_nats: float) -> _Placed:
+    """Moves decided under one root; the tree with them, and its root, which may be another."""
+    placing = Placing(
+        kept,
+        links.nearest(),
+        fixed=_certain_children(links, rooting, links.certain != 0),
+        copied=_certain_children(links, rooting, links.copied),
+        made_of=links.made_of,
+    )
+    moved, _ = place(lifted(rooting.parent, placing), placing)
+    parent = lifted(moved, placing)
+    rows = _links_of(links, parent)
+    links = _with_rounding(links, kept.sample, rows[rows >= 0])
+    tree = _tree_of(links, parent, rows, clip_nats)
+    return _Placed(links, placing, rows, tree, root_tree(tree))
 
 
 def _toward(rooting: Rooting, tree: UndirectedTree) -> FloatArray:
