@@ -14,6 +14,15 @@ from storage.types import FloatArray
 LEFT_OF_STEP = 0.05
 """Largest share of the distance to the nearest parent, in squares, that rounding may have: beyond it nothing is told
 from a child whose short step rounding swallowed."""
+LEFT_BY_ROUNDING_ONCE = 0.5
+"""The same where each layer has exactly one rounding left. A short step of its own leaves less of one in layers that it
+hardly touched, and more in others."""
+ONCE = 0.9, 1.1
+"""Units of rounding that one rounding leaves in a layer of some hundred weights."""
+EXACT = 1e-3
+"""Units of rounding that the arithmetic leaves where child and parents are equal."""
+STRAIGHT = 8.0
+"""Standard errors by which coefficients may miss a sum of 1."""
 TINY = 1e-300
 
 
@@ -39,19 +48,33 @@ class Fit:
             v, u = layer[child].double().numpy(), layer[list(parents)].double().numpy()
             solved = np.linalg.lstsq(u.T, v, rcond=None)[0]
             rest = v - solved @ u
-            table[i] = rest @ rest, float(rounding(layer[[child]], unit).square().sum()), len(v), v @ v
+            table[i] = rest @ rest, float(rounding(layer[[child]], unit).square().sum()), len(v), _spread_of_sum(u)
             steps += ((u - v) ** 2).sum(1)
             if _nearest_two(u) > (LARGEST_CHI * max(table[i, 1], TINY) ** 0.5):
                 coefficients[i] = solved
-        left, noise, count, size = table.T
+        left, noise, count, spread = table.T
         chi = np.sqrt(left / np.maximum(noise, TINY))
-        slack = np.sqrt(noise / count / np.maximum(size, TINY))
+        slack = np.sqrt(noise / count) * spread
         return cls(coefficients, count, chi, float(left.sum() / max(steps.min(), TINY)), slack)
 
     @property
     def exact(self) -> bool:
         """Whether the parents leave nothing but rounding, in all layers, where one of them alone leaves more."""
-        return bool((self.chi <= LARGEST_CHI).all()) and self.left_of_step <= LEFT_OF_STEP
+        most = LEFT_BY_ROUNDING_ONCE if self.rounded_once else LEFT_OF_STEP
+        return bool((self.chi <= LARGEST_CHI).all()) and self.left_of_step <= most
+
+    @property
+    def rounded_once(self) -> bool:
+        """Whether each layer has exactly one rounding left, or none where the parents are all the child's own."""
+        once = (self.chi >= ONCE[0]) & (self.chi <= ONCE[1])
+        return bool(once.any() and (once | (self.chi <= EXACT)).all())
+
+    @property
+    def sums_to_one(self) -> bool:
+        """Whether the coefficients do in every layer that tells, as what moves along differences of models must."""
+        telling = np.isfinite(self.coefficients).all(1)
+        over = self.coefficients[telling].sum(1) - 1
+        return bool((np.abs(over) <= STRAIGHT * self.slack[telling] + np.finfo(np.float32).eps).all())
 
     @property
     def residual(self) -> float:
@@ -66,6 +89,13 @@ class Fit:
             return np.full(self.coefficients.shape[1], np.nan)
         average: FloatArray = np.average(self.coefficients[telling], axis=0, weights=self.weights[telling])
         return average
+
+
+def _spread_of_sum(parents: FloatArray) -> float:
+    """Standard error of the sum of coefficients on `parents` (parents, weights), of a child of error 1."""
+    triangle = torch.linalg.qr(torch.from_numpy(parents.T), mode="r").R.numpy()
+    solved: FloatArray = np.linalg.lstsq(triangle.T, np.ones((len(parents), 1)), rcond=None)[0]
+    return float(np.linalg.norm(solved))
 
 
 def _nearest_two(parents: FloatArray) -> float:

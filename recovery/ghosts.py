@@ -2,8 +2,9 @@
 
 Seen from a third model o, two models that share no more than data have slopes that tend to 0 in the weak directions,
 and a child and its parent slopes of 1. If both came through one that is missing, the slope is what the missing one's
-step is of theirs: between 0 and 1, in strong and weak directions alike. Two such siblings can be two trainings on the
-same data as well, and are left where they are; three and more must be so among each other.
+step is of theirs: between 0 and 1, in strong and weak directions alike. Trainings on the same data have a step in
+common, too, and as evenly where they leave no noise to tell it by; so two or three such siblings are left where they
+are, and four and more must be so among each other.
 """
 
 from collections.abc import Sequence
@@ -22,11 +23,13 @@ LEAST, MOST = 0.1, 0.95
 """Slopes of a missing parent's step: smaller, the siblings have nearly nothing in common; larger, one is the parent."""
 EVEN = 0.35
 """Relative scatter of the slopes from direction to direction."""
-FEWEST_SIBLINGS = 3
-"""Two alone cannot be told from two trainings on the same data."""
+FEWEST_SIBLINGS = 4
+"""With fewer the odds stay below 2 to 1, as one parent in ten is missing."""
 ODDS = 4.6
 """Of a missing parent against shared data for each further sibling: a share drawn evenly from 0 to 1 against one drawn
 evenly per decade from a hundredth to a hundredfold, at a half."""
+MISSING = 0.1
+"""Odds that a parent is missing before its children are looked at."""
 MOST_NEAR = 64
 """Children and grandchildren among whom siblings are looked for: pairs of more would be thousands."""
 DECISIVE_NATS = 3.0
@@ -40,11 +43,17 @@ class Ghost:
     parent: int
     children: tuple[int, ...]
     relation: Relation = "finetune"  # of the children
+    before: float = 1.0  # odds of a missing model before the number of its children is looked at
+
+    @property
+    def odds(self) -> float:
+        """That the children have this parent, against where they hung."""
+        return float(self.before * ODDS ** (len(self.children) - 1))
 
     @property
     def confidence(self) -> float:
         """That the children have this parent."""
-        return 1 - 1 / (1 + ODDS ** (len(self.children) - 1))
+        return 1 - 1 / (1 + self.odds)
 
 
 def find_ghosts(parent: IndexArray, sample: Sequence[WeightArray], fixed: BoolArray, toward: FloatArray) -> list[Ghost]:
@@ -56,11 +65,13 @@ def find_ghosts(parent: IndexArray, sample: Sequence[WeightArray], fixed: BoolAr
     ghosts, used = [], set[int]()
     for node in range(len(parent)):
         near = [c for c in _below(parent, node) if not fixed[c] and c not in used]
-        if FEWEST_SIBLINGS <= len(near) <= MOST_NEAR and node not in used:
-            for group in _groups(sample, node, near, parent):
-                ghost = _joined(parent, sample, node, group, toward=toward)
-                ghosts.append(ghost)
-                used.update(ghost.children)
+        if FEWEST_SIBLINGS <= len(near) + 1 <= MOST_NEAR and node not in used:
+            joined = (
+                _joined(parent, sample, node, group, toward=toward) for group in _groups(sample, node, near, parent)
+            )
+            enough = [ghost for ghost in joined if len(ghost.children) >= FEWEST_SIBLINGS]
+            ghosts += enough
+            used.update(child for ghost in enough for child in ghost.children)
     return ghosts
 
 
@@ -74,7 +85,7 @@ def _groups(sample: Sequence[WeightArray], origin: int, children: Sequence[int],
     """Sets of models below `origin` that all came through one missing model.
 
     Links are children of `origin` with each other, and a child with its own child; two children of one present model
-    share that model's step, which is no sign of a missing one.
+    share that model's step, which is no sign of a missing one. One fewer than a ghost needs: `origin` may be another.
     """
     seen = {c: slopes(sample, origin, c, children) for c in children}
     place = {c: i for i, c in enumerate(children)}
@@ -92,7 +103,7 @@ def _groups(sample: Sequence[WeightArray], origin: int, children: Sequence[int],
     groups: dict[int, list[int]] = {}
     for c in children:
         groups.setdefault(sets.find(place[c]), []).append(c)
-    large = (group for group in groups.values() if len(group) >= FEWEST_SIBLINGS)
+    large = (group for group in groups.values() if len(group) + 1 >= FEWEST_SIBLINGS)
     return [group for group in large if all(even(a, b) for a, b in combinations(group, 2))]
 
 
@@ -113,10 +124,14 @@ def _joined(
     above = int(parent[node])
     if above < 0:
         founded = sum(float(toward[c]) for c in group if parent[c] == node) > DECISIVE_NATS
-        return Ghost(node, tuple(group)) if founded else Ghost(-1, (node, *group))
+        return _by_slopes(node, group) if founded else _by_slopes(-1, (node, *group))
     seen = slopes(sample, above, node, group)
     beside = all(_between(s.numpy(), v.numpy()) for s, v in zip(seen.slope, seen.variance, strict=True))
-    return Ghost(above, (node, *group)) if beside else Ghost(node, tuple(group))
+    return _by_slopes(above, (node, *group)) if beside else _by_slopes(node, group)
+
+
+def _by_slopes(parent: int, children: Sequence[int]) -> Ghost:
+    return Ghost(parent, tuple(children), before=MISSING)
 
 
 def with_ghosts(graph: ModelGraph, ghosts: Sequence[Ghost]) -> ModelGraph:
@@ -134,7 +149,7 @@ def with_ghosts(graph: ModelGraph, ghosts: Sequence[Ghost]) -> ModelGraph:
     details = [*graph.details, *({} for _ in ghosts)]
     for number, ghost in enumerate(ghosts, start=first):
         for child in ghost.children:
-            alternative[child], odds[child] = graph.parent[child], ODDS ** (1 - len(ghost.children))
+            alternative[child], odds[child] = graph.parent[child], 1 / ghost.odds
             parent[child], pair[child], support[child] = number, -1, np.nan
             confidence[child] = ghost.confidence
             relation[child], details[child] = ghost.relation, {"siblings": len(ghost.children)}

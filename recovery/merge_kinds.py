@@ -14,8 +14,6 @@ SMALLEST_SHARE = 0.02
 COMMON_DIRECTION = 0.35
 """Cosine of two parents' steps from a third member below which that member is their origin: siblings' differences
 from one another have 0.5."""
-STRAIGHT = 8.0
-"""Standard errors by which coefficients of a linear merge may miss a sum of 1."""
 OFF_CIRCLE = 0.3
 """How far from the circle, in squares of the angle, a spherical merge may lie: tools go straight where it is small."""
 
@@ -48,9 +46,7 @@ def method_of(layers: Sequence[Tensor], parents: Sequence[int], fit: Fit) -> tup
     taken, counts = fit.coefficients[telling], fit.weights[telling]
     if ((np.abs(taken) < SMALLEST_SHARE) | (np.abs(taken - 1) < SMALLEST_SHARE)).all():
         return "layers", fit.shares
-    over = taken.sum(1) - 1
-    straight = bool((np.abs(over) <= STRAIGHT * fit.slack[telling] + np.finfo(np.float32).eps).all())
-    if straight or len(parents) > 2:  # noqa: PLR2004 - a great circle has two ends
+    if fit.sums_to_one or len(parents) > 2:  # noqa: PLR2004 - a great circle has two ends
         return "linear", fit.shares
     way = np.array([_arc(layers[i], parents, shares) for i, shares in zip(telling.tolist(), taken, strict=True)])
     if not np.isfinite(way).all():

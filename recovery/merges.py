@@ -6,7 +6,7 @@ task arithmetic are linear relations in each layer (`recovery.mixtures`); models
 others are told by those layers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -26,8 +26,6 @@ PROBES = 8
 """Layers in which relations are looked for; what they suggest all layers must confirm."""
 ROUNDS = 3
 """How often merges that were explained by merges are asked for a plainer explanation."""
-LARGEST_SAMPLE = 2**14
-"""Weights per member in which merges of task vectors are looked for."""
 ROUNDED = 4.0
 """Standard errors by which a sum must be told from the other members of its relation."""
 ROUNDED_AT_ALL = 0.1
@@ -57,24 +55,26 @@ def find_merges(
     roundoff: FloatArray,
     nearest: Mapping[int, Sequence[int]],
     names: Sequence[str] = (),
+    copies: Collection[int] = (),
 ) -> list[Merge]:
     """The merges among the members of `sample`, float32 blocks (members, rows, cols), by child; none made of itself.
 
     `roundoff` (members,) is the unit roundoff of each stored format; `nearest` names whoever may be a merge, and the
-    kin that may have given to it; `names` are the blocks' layers, where known.
+    kin that may have given to it; `names` are the blocks' layers, where known. Of `copies` only bases are taken.
     """
     if not sample:
         return []
     layers = [_finite(torch.from_numpy(block).reshape(len(block), -1)) for block in sample]
-    allowed = np.zeros((len(roundoff), len(roundoff)), dtype=np.bool_)
+    near = np.zeros((len(roundoff), len(roundoff)), dtype=np.bool_)
     for child, kin in nearest.items():
-        allowed[child, list(kin)] = True
+        near[child, list(kin)] = child not in copies
+    allowed = near & ~np.isin(np.arange(len(roundoff)), list(copies))
     probes = [Probe.of(layers[i], roundoff) for i in telling_layers(layers, PROBES)]
     sums = [_judged(layers, members, roundoff, allowed) for members in relations(probes, allowed)]
     found = [merge for merge in sums if merge is not None]
     found += [_patched(layers, patchwork) for patchwork in patchworks(layers, names, roundoff, allowed)]
     found.sort(key=lambda merge: (len(merge.parents) + (merge.base >= 0), merge.residual))
-    return _acyclic([*found, *_task_merges(layers, roundoff, allowed, {merge.child for merge in found})])
+    return _acyclic([*found, *_task_merges(layers, roundoff, near, allowed, known={merge.child for merge in found})])
 
 
 def _finite(layer: Tensor) -> Tensor:
@@ -82,31 +82,30 @@ def _finite(layer: Tensor) -> Tensor:
 
 
 def _task_merges(
-    layers: Sequence[Tensor], roundoff: FloatArray, allowed: BoolArray, known: AbstractSet[int]
+    layers: Sequence[Tensor], roundoff: FloatArray, near: BoolArray, allowed: BoolArray, *, known: AbstractSet[int]
 ) -> Iterator[Merge]:
     """Merges of task vectors among members that are not `known` to be merges.
 
     Merges of the same parents leave the same weights alone, and so explain each other. They are explained without each
     other where that can be done.
     """
-    stride = max(1, sum(layer.shape[1] for layer in layers) // LARGEST_SAMPLE)
-    thin = [layer[:, ::stride] for layer in layers]
 
     def search(child: int, without: AbstractSet[int]) -> TaskMerge | None:
-        kin = [member for member in np.flatnonzero(allowed[child]).tolist() if member not in without]
-        return find_task_merge(thin, child, kin, roundoff=float(roundoff[child]))
+        kin, bases = (
+            [member for member in np.flatnonzero(those[child]).tolist() if member not in without]
+            for those in (allowed, near)
+        )
+        return find_task_merge(layers, child, kin, bases, roundoff=float(roundoff[child]))
 
     open_ = [child for child in range(len(allowed)) if child not in known and allowed[child].any()]
     found = dict[int, TaskMerge]()
     for _ in range(ROUNDS):
-        without = known | found.keys()
-        again = {child: merge for child in open_ if (merge := search(child, without - {child}))}
+        again = {child: merge for child in open_ if (merge := search(child, found.keys() - {child}))}
         found |= again
         open_ = [c for c in open_ if c not in found or {found[c].base, *found[c].parents} & found.keys()]
         if not again:
             break
-    last = {child: merge for child in open_ if known and child not in found and (merge := search(child, set()))}
-    for child, merge in (found | last).items():
+    for child, merge in found.items():
         given = np.full((len(layers), len(merge.parents)), np.nan)
         yield Merge(child, merge.parents, merge.shares, merge.method, merge.base, 0.0, given)
 
@@ -136,6 +135,8 @@ def _sum_of(layers: Sequence[Tensor], members: Sequence[int], fits: Mapping[int,
 
 def _named(layers: Sequence[Tensor], child: int, parents: Sequence[int], fit: Fit) -> Merge | None:
     base = base_of(layers, parents, fit.shares)
+    if base >= 0 and not fit.sums_to_one:
+        return None
     if (np.delete(fit.shares, [] if base < 0 else [parents.index(base)]) < SMALLEST_SHARE).any():
         return None
     given = [i for i, parent in enumerate(parents) if parent != base]

@@ -7,7 +7,7 @@ parent, or the sum or the average of those of several, with the same few factors
 step of training meets by chance only.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -15,35 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recovery.mixtures import as_stored, rounding
-from storage.types import BoolArray, FloatArray
+from recovery.changed_weights import SMALLEST_UNIT, UNITS_OFF, Change, common_factor
+from recovery.mixtures import as_stored
+from recovery.sparse_sums import BY_CHANCE, STANDING_OUT, dare, gifts, hypotheses, is_explained, surprise
+from storage.types import FloatArray
 
 MOST_PARENTS = 3
-MOST_SUSPECTS = 4
-"""Members with a common factor that are tried as parents."""
+MOST_SUSPECTS = 6
+"""Members that are tried as parents."""
 MOST_ALIKE = 32
 """Members whose factors are looked for."""
 MOST_BASES = 6
 LEFT_ALONE = 0.002
 """Least share of the weights that a merge leaves as the base has them."""
-MORE_THAN_BESIDE = 1.5
-"""Times more weights that did not move than such as moved by one unit: of a step all small moves are as frequent."""
-TELLING_SHARE = 0.25
-"""Share of a task vector's entries, the largest beside v's rounding, whose factors are compared."""
-LEAST_UNITS = 12.0
-"""Units in the last place that such an entry has at least: it tells its factor to 10 %."""
-LEAST_TELLING = 100
-"""Entries without which nothing is told."""
-SPIKE = 0.05
-"""Least share of the telling entries with a factor in common."""
-UNITS_OFF = 1.5
-"""Units in the last place that arithmetic and rounding may miss the value by."""
-STANDING_OUT = 4.0
-"""Units in the last place from which a value is told from none."""
-SMALLEST_UNIT = 1e-45
-EXPLAINED, BY_CHANCE = 0.98, 0.5
-"""Share of the changed weights that the few values must explain, and may explain once they are shuffled."""
-SAME_FACTOR = 0.05
+LARGEST_SAMPLE = 2**14
+"""Weights per member in which such merges are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,52 +43,35 @@ class TaskMerge:
     base: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """v - b in the layers where v differs from b."""
-
-    values: FloatArray  # (weights,) from the base as stored in the child's format; 0 within rounding
-    unit: FloatArray  # (weights,) unit in the last place of v, at least b's
-    layers: list[int]
-
-    @classmethod
-    def of(cls, layers: Sequence[Tensor], child: int, base: int, roundoff: float) -> "_Change | None":
-        """None where too little has changed, or no more was left alone than a smooth step leaves."""
-        kept = [as_stored(layer[base].double(), roundoff) for layer in layers]
-        changed = [i for i, layer in enumerate(layers) if not torch.equal(layer[child].double(), kept[i])]
-        if not changed:
-            return None
-        v, b = torch.cat([layers[i][child].double() for i in changed]), torch.cat([kept[i] for i in changed])
-        unit = rounding(torch.maximum(v.abs(), b.abs())[None], torch.tensor([roundoff])).squeeze(0) * 12**0.5
-        moved, beside = (v - b).abs() > UNITS_OFF * unit, (v != b) & ((v - b).abs() <= UNITS_OFF * unit)
-        left_alone = int((v == b).sum()) >= MORE_THAN_BESIDE * int(beside.sum()) / 2  # one unit up or one down
-        if int(moved.sum()) < LEAST_TELLING or not left_alone:
-            return None
-        values = torch.where(moved, v - b, 0.0).numpy()
-        return cls(values, unit.clamp_min(SMALLEST_UNIT).numpy(), changed)
-
-    def vector(self, layers: Sequence[Tensor], base: int, member: int) -> FloatArray:
-        """(weights,) task vector of `member`."""
-        return torch.cat([layers[i][member].double() - layers[i][base].double() for i in self.layers]).numpy()
-
-    def met(self, values: FloatArray) -> BoolArray:
-        """(..., weights) where v - b is `values`, to rounding."""
-        met: BoolArray = np.abs(self.values - values) <= UNITS_OFF * self.unit
-        return met
-
-
-def find_task_merge(layers: Sequence[Tensor], child: int, kin: Sequence[int], *, roundoff: float) -> TaskMerge | None:
-    """The TIES or DARE merge that `child` is, of a base and two or three others among `kin`; None where it is none.
+def find_task_merge(
+    layers: Sequence[Tensor], child: int, kin: Sequence[int], bases: Sequence[int], *, roundoff: float
+) -> TaskMerge | None:
+    """The TIES or DARE merge that `child` is, of two or three of `kin` and one of `bases`; None where it is none.
 
     `layers` (members, weights) float32; `roundoff` is the unit roundoff of the child's stored format.
     """
-    for base in _bases(layers, child, kin, roundoff=roundoff):
-        change = _Change.of(layers, child, base, roundoff)
+    stride = max(1, sum(layer.shape[1] for layer in layers) // LARGEST_SAMPLE)
+    thin = [layer[:, ::stride] for layer in layers]
+    for base in _bases(thin, child, bases, roundoff=roundoff):
+        change = Change.of(thin, child, base, roundoff)
         if change is not None:
-            found = _on(layers, child, base, change, [member for member in kin if member != base])
+            found = _on(thin, child, base, change, [member for member in kin if member != base])
             if found is not None:
-                return found
+                return _weighed(layers, found, roundoff) if found.method == "dare" else found
     return None
+
+
+def _weighed(layers: Sequence[Tensor], merge: TaskMerge, roundoff: float) -> TaskMerge:
+    """The DARE merge with its factors times the shares of the weights kept, counted in all of `layers`.
+
+    It takes thousands of weights, as the error of a share is divided by the share itself.
+    """
+    change = Change.of(layers, merge.child, merge.base, roundoff)
+    if change is None:
+        return merge
+    vectors = [change.vector(layers, merge.base, parent) for parent in merge.parents]
+    told, kept = gifts(change, dare(merge.parents, np.array(merge.shares), np.stack(vectors)))
+    return _merge(merge.child, merge.base, "dare", merge.parents, kept / np.maximum(told, 1) * merge.shares)
 
 
 def _bases(layers: Sequence[Tensor], child: int, kin: Sequence[int], *, roundoff: float) -> list[int]:
@@ -116,7 +85,7 @@ def _bases(layers: Sequence[Tensor], child: int, kin: Sequence[int], *, roundoff
     return [kin[i] for i in np.argsort(-share, kind="stable")[:MOST_BASES].tolist() if share[i] > LEFT_ALONE]
 
 
-def _alike(change: _Change, layers: Sequence[Tensor], base: int, kin: Sequence[int]) -> list[int]:
+def _alike(change: Change, layers: Sequence[Tensor], base: int, kin: Sequence[int]) -> list[int]:
     """The kin whose task vectors have most to do with the change, for or against: longer ones outvote a parent's."""
     values, cosine = torch.from_numpy(change.values).float(), np.zeros(len(kin))
     for i, member in enumerate(kin):
@@ -125,110 +94,49 @@ def _alike(change: _Change, layers: Sequence[Tensor], base: int, kin: Sequence[i
     return [kin[i] for i in np.argsort(-cosine, kind="stable")[:MOST_ALIKE].tolist() if cosine[i] > 0]
 
 
-def _on(layers: Sequence[Tensor], child: int, base: int, change: _Change, kin: Sequence[int]) -> TaskMerge | None:
-    vectors, factors = dict[int, FloatArray](), dict[int, float]()
-    met, moved = dict[int, int](), change.values != 0
-    for member in _alike(change, layers, base, kin):
-        vector = change.vector(layers, base, member)
-        factor = common_factor(change.values[moved], vector[moved], change.unit[moved])
-        if factor is not None:
-            vectors[member], factors[member] = vector, factor
-            met[member] = int(np.count_nonzero(change.met(factor * vector) & moved))
-    suspects = sorted(met, key=lambda member: -met[member])[:MOST_SUSPECTS]
+def _on(layers: Sequence[Tensor], child: int, base: int, change: Change, kin: Sequence[int]) -> TaskMerge | None:
+    """Of the ways to explain the change by the fewest parents the likeliest."""
+    near = _alike(change, layers, base, kin)
+    vectors = {member: change.vector(layers, base, member) for member in near}
+    factors, suspects = _suspects(change, vectors)
     for count in range(2, MOST_PARENTS + 1):
-        for parents in combinations(suspects, count):
-            if any(_same(change, vectors[a], vectors[b]) for a, b in combinations(parents, 2)):
-                continue
-            for method, say, values in _hypotheses(change, parents, vectors, factors):
-                taken = _explained(change, values, count)
-                if taken is not None:
-                    kept = _kept(count, taken) if method == "dare" else np.ones(count)
-                    shares = dict(zip(parents, (say * kept).tolist(), strict=True))
-                    return _merge(child, base, method=method, shares=shares)
+        sets = [
+            parents
+            for parents in combinations(suspects, count)
+            if not any(_same(change, vectors[a], vectors[b]) for a, b in combinations(parents, 2))
+        ]
+        tried = (
+            hypotheses(change, parents, np.stack([vectors[u] for u in parents]), [factors.get(u) for u in parents])
+            for parents in sets
+        )
+        ways = [way for ways in tried for way in ways if is_explained(change, way)]
+        if ways:
+            best = min(ways, key=lambda way: surprise(change, way))
+            return _merge(child, base, best.method, best.parents, best.say)
     return None
 
 
-def _same(change: _Change, one: FloatArray, other: FloatArray) -> bool:
+def _suspects(change: Change, vectors: Mapping[int, FloatArray]) -> tuple[dict[int, float], list[int]]:
+    """Factors of the members who made some weights by themselves; and who may be parents, those of most weights first.
+
+    Those who made none stay in the order of `vectors`: under TIES two that agree are seldom alone.
+    """
+    factors, made, moved = dict[int, float](), dict.fromkeys(vectors, 0), change.values != 0
+    for member, vector in vectors.items():
+        factor = common_factor(change.values[moved], vector[moved], change.unit[moved])
+        if factor is not None:
+            factors[member] = factor
+            made[member] = int(np.count_nonzero(change.met(factor * vector) & moved))
+    return factors, sorted(made, key=lambda member: -made[member])[:MOST_SUSPECTS] if factors else []
+
+
+def _same(change: Change, one: FloatArray, other: FloatArray) -> bool:
     """Whether two task vectors are the same in most weights: then both came through the child, and explain it."""
     long = np.maximum(np.abs(one), np.abs(other)) > STANDING_OUT * change.unit
     alike = np.abs(one - other)[long] <= UNITS_OFF * change.unit[long]
     return bool(len(alike) and alike.mean() > BY_CHANCE)
 
 
-def _kept(count: int, taken: FloatArray) -> FloatArray:
-    """(parents,) share of the weights that each of `count` parents gave to, from that of each choice of parents."""
-    choices = [chosen for size in range(1, count + 1) for chosen in combinations(range(count), size)]
-    return np.array([sum(taken[i] for i, chosen in enumerate(choices) if parent in chosen) for parent in range(count)])
-
-
-def _merge(child: int, base: int, *, method: str, shares: Mapping[int, float]) -> TaskMerge:
-    parents = sorted(shares, key=lambda member: -shares[member])
-    return TaskMerge(child, tuple(parents), tuple(shares[u] for u in parents), method, base)
-
-
-def common_factor(values: FloatArray, vector: FloatArray, unit: FloatArray) -> float | None:
-    """The positive x for which most `values` are x times `vector`, give or take `unit`; None where too few are."""
-    if len(vector) < LEAST_TELLING:
-        return None
-    size = np.abs(vector) / unit
-    least = max(LEAST_UNITS, float(np.quantile(size, 1 - TELLING_SHARE)))
-    telling = size >= least
-    if np.count_nonzero(telling) < LEAST_TELLING:
-        return None
-    ratios = np.sort(values[telling] / vector[telling])
-    last = np.searchsorted(ratios, ratios + 2 * UNITS_OFF / least, side="right")
-    first = int((last - np.arange(len(ratios))).argmax())
-    factor = float(np.median(ratios[first : last[first]]))
-    near = telling & (np.abs(values - factor * vector) <= UNITS_OFF * unit)
-    if factor <= 0 or np.count_nonzero(near) < SPIKE * np.count_nonzero(telling):
-        return None
-    return float(values[near] @ vector[near] / (vector[near] @ vector[near]))
-
-
-def _hypotheses(
-    change: _Change, parents: Sequence[int], vectors: Mapping[int, FloatArray], factors: Mapping[int, float]
-) -> Iterator[tuple[str, FloatArray, FloatArray]]:
-    """Name, say of each parent (parents,), and what each alone, then several, would make (choices, weights)."""
-    moved = np.stack([factors[u] * vectors[u] for u in parents])
-    choices = [chosen for count in range(1, len(parents) + 1) for chosen in combinations(range(len(parents)), count)]
-    equal = np.full(len(parents), 1 / len(parents))
-    given = np.array([factors[u] for u in parents])
-    yield "dare", given, np.stack([moved[list(chosen)].sum(0) for chosen in choices])
-    yield "ties", given * equal, np.stack([moved[list(chosen)].mean(0) for chosen in choices])
-    if np.ptp(given) <= SAME_FACTOR * given.mean():
-        say = _say(change, moved)
-        if say is not None:
-            weighted = [np.average(moved[list(chosen)], axis=0, weights=say[list(chosen)]) for chosen in choices]
-            yield "ties", given.mean() * say, np.stack(weighted)
-
-
-def _say(change: _Change, moved: FloatArray) -> FloatArray | None:
-    """The weight of each parent in averages, of sum 1, from the weights that only the first and one other made."""
-    say = [1.0]
-    for other in moved[1:]:
-        alone = change.met(moved[0]) | change.met(other) | (change.values == 0)
-        first = common_factor((change.values - other)[~alone], (moved[0] - other)[~alone], change.unit[~alone])
-        if first is None or first >= 1:
-            return None
-        say.append((1 - first) / first)
-    return np.array(say) / sum(say)
-
-
-def _explained(change: _Change, values: FloatArray, parents: int) -> FloatArray | None:
-    """Share of the weights that each of `values` (choices, weights) makes, those of one parent first.
-
-    Asked where they stand out of each other's rounding. None where they leave too many of the changed
-    weights, would make as many by chance, or where a parent gives to hardly any.
-    """
-    apart = [np.abs(one - other) for one, other in combinations([*values, np.zeros_like(change.unit)], 2)]
-    telling = np.min(apart, axis=0) >= STANDING_OUT * change.unit
-    met, moved = change.met(values)[:, telling], change.values[telling] != 0
-    if np.count_nonzero(moved) < LEAST_TELLING or met[:, moved].any(0).mean() < EXPLAINED:
-        return None
-    order = np.random.default_rng(0).permutation(len(moved))
-    shuffled = _Change(change.values[telling][order], change.unit[telling][order], change.layers)
-    if shuffled.met(values[:, telling])[:, moved[order]].any(0).mean() > BY_CHANCE:
-        return None
-    first = np.where(met.any(0) & moved, met.argmax(0), -1)
-    taken = np.array([np.mean(first == choice) for choice in range(len(values))])
-    return taken if _kept(parents, taken).min() >= SPIKE / 2 else None
+def _merge(child: int, base: int, method: str, parents: Sequence[int], shares: FloatArray) -> TaskMerge:
+    order = np.argsort(-shares, kind="stable").tolist()
+    return TaskMerge(child, tuple(parents[i] for i in order), tuple(float(shares[i]) for i in order), method, base)

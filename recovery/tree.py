@@ -76,13 +76,7 @@ def _ghost_of_members(ghost: Ghost, distinct: DistinctWeights) -> Ghost:
 
 def _merges(links: Links, sample: tuple[WeightArray, ...], roundoff: FloatArray, names: tuple[str, ...]) -> list[Merge]:
     """Merges among the nodes that are no copies, of parents that are none."""
-    copies = links.copies()
-    nearest = {
-        node: [near for near in kin if near not in copies]
-        for node, kin in links.nearest().items()
-        if node not in copies
-    }
-    return find_merges(sample, roundoff, nearest, names)
+    return find_merges(sample, roundoff, links.nearest(), names, links.copies())
 
 
 def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:

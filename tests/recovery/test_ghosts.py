@@ -47,8 +47,9 @@ def test_siblings_of_a_missing_parent_hang_under_a_ghost_and_not_under_each_othe
     assert 0.9 < graph.confidence[1] < 1
 
 
-def test_two_siblings_alone_are_not_enough(family: list[Weights]):
-    graph = graph_of([family[ROOT], family[2], family[3]])
+@pytest.mark.parametrize("siblings", [2, 3])
+def test_two_or_three_siblings_are_not_enough(family: list[Weights], siblings: int):
+    graph = graph_of([family[ROOT], *family[2 : 2 + siblings]])
     assert graph.nodes == graph.members
 
 
