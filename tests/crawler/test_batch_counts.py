@@ -80,15 +80,15 @@ def test_a_count_below_nothing_is_left_out_and_the_largest_is_a_number():
 
 
 def test_a_file_of_counters_alone_costs_no_more_than_the_others(root, open_source):
-    """A hundred thousand counters beside one matrix: eight are read."""
+    """Ten thousand counters beside one matrix: eight are read."""
     folder = root / "acme" / "counters"
     folder.mkdir(parents=True)
     lines: dict[str, object] = {"w": {"dtype": "F32", "shape": [WIDTH, WIDTH], "data_offsets": [0, 4 * WIDTH**2]}}
     begin = 4 * WIDTH**2
-    for number in range(100_000):
+    for number in range(10_000):
         place = [begin + 8 * number, begin + 8 * number + 8]
         lines[f"{number}.num_batches_tracked"] = {"dtype": "I64", "shape": [], "data_offsets": place}
-    data = torch.randn(WIDTH, WIDTH).numpy().tobytes() + bytes(800_000)
+    data = torch.randn(WIDTH, WIDTH).numpy().tobytes() + bytes(80_000)
     (folder / "model.safetensors").write_bytes(framed(json.dumps(lines), data))
     source = open_source("acme/counters")
     before = source.bytes_read
