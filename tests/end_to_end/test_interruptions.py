@@ -50,6 +50,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_where_an_undisturbed_run_does(
     pristine_hub: Path, pristine_index: Path, tmp_path: Path, config: Path
 ):

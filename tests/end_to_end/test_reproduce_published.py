@@ -29,6 +29,7 @@ def test_sharded_llamas_with_two_vocabularies_make_the_published_tree(tmp_path, 
     assert {model["evidence"] for model in outcome["models"]} - {None} == {"exact"}
 
 
+@pytest.mark.slow
 def test_of_pipelines_the_denoisers_are_read_and_make_one_tree_with_its_trunk(tmp_path, capsys):
     """Which of three siblings is the parent's child is not asserted: see decision 0069."""
     folder = write_diffusers(tmp_path / "hub")
@@ -42,6 +43,7 @@ def test_of_pipelines_the_denoisers_are_read_and_make_one_tree_with_its_trunk(tm
     assert outcome["checkpoint_bytes"] == 4 * weights * len(DIFFUSERS)
 
 
+@pytest.mark.slow
 def test_the_five_trees_of_an_organisation_stay_apart_and_are_right(tmp_path, capsys):
     truth = write_vthr(tmp_path / "hub")
     outcome = reproduce("vthr", tmp_path / "hub", tmp_path / "index", capsys)

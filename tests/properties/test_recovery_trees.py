@@ -33,7 +33,7 @@ def tree_of(models: list[dict[str, np.ndarray]], method: str) -> ModelGraph:
     return recover_tree(evidence, RecoverySettings(method=method))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(seeds, st.permutations(range(6)), st.sampled_from(["kin", "mother"]))
 def test_reordering_members_permutes_the_tree(seed: int, order: list[int], method: str):
     models = family(seed)
@@ -47,7 +47,7 @@ def test_reordering_members_permutes_the_tree(seed: int, order: list[int], metho
         np.testing.assert_allclose(moved.confidence[i], tree.confidence[member], atol=1e-9)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(seeds, st.integers(-6, 6))
 def test_weights_scaled_by_a_power_of_two_give_the_same_tree(seed: int, power: int):
     models = family(seed)
