@@ -1,6 +1,6 @@
 """The method `kin`: the most likely history of a cluster when a training step adds a matrix to a shrunken parent."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,11 +10,13 @@ from recovery.adapter_sums import adapter_sum
 from recovery.ghosts import Ghost, find_ghosts
 from recovery.line_ghosts import find_line_ghosts
 from recovery.links import Links, bounded_nats
-from recovery.placement import Placing, Rivals, lifted, place, rival_parents
+from recovery.passages import Passages
+from recovery.placement import Placing, Rivals, cost_trust, lifted, place, rival_parents
 from recovery.rooting import Rooting, UndirectedTree, root_tree
 from recovery.sample import KeptWeights
 from recovery.support import edge_support
 from recovery.topology import least_tree
+from recovery.trust import CostTrust, moved_trust
 from storage.types import BoolArray, FloatArray, IndexArray, WeightArray
 
 ROUNDS = 4
@@ -58,7 +60,7 @@ def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) ->
     Another root asks other questions of passage, so the last two take turns until the tree stays, a few times at most.
     The posteriors take layers for independent witnesses whose model holds. Where it does not, layers contradict each
     other, and resampling them shows it. An edge that no resample holds counts for half, as resamples know the costs and
-    directions but not the passages, which may have moved it.
+    directions but not the passages; where passages moved it, for as much as moves are to be trusted in the cluster.
 
     Where nothing is kept of the weights, nobody is moved. Raises `ValueError` where the links do not connect all nodes.
     """
@@ -71,17 +73,18 @@ def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) ->
     if not sample:
         link = np.append(chosen, -1)[rooting.edge]
         return _history(links, rooting, link, _no_rivals(links.nodes), _support(links, rooting, clip_nats))
-    placed = _placed(links, kept, rooting, clip_nats)
+    placed = _placed(links, kept, rooting, Passages(kept), None, clip_nats)
     for _ in range(ROUNDS - 1):
-        before, placed = placed, _placed(placed.links, kept, placed.rooting, clip_nats)
+        before, placing = placed, placed.placing
+        placed = _placed(placed.links, kept, placed.rooting, placing.passages, placing.trust, clip_nats)
         if (placed.rooting.parent == before.rooting.parent).all():
             break
     links, placing, rows, tree, rooting = placed.links, placed.placing, placed.rows, placed.tree, placed.rooting
     rivals = rival_parents(rooting.parent, placing)
     support = _support(links, rooting, clip_nats)
     history = _history(links, rooting, np.append(rows, -1)[rooting.edge], rivals, support)
-    agreed = np.where(placing.fixed | np.isnan(support), 1.0, (1 + support) / 2)
-    history = replace(history, confidence=history.confidence * agreed)
+    moved = ~placing.fixed & ~np.isin(history.link, [*chosen, *np.flatnonzero(links.certain)]) & (history.parent >= 0)
+    history = replace(history, confidence=history.confidence * _agreed(support, moved, placing.fixed))
     ghosts = find_adapter_ghosts(rooting.parent, history.link, links)
     settled = placing.fixed | np.isin(np.arange(links.nodes), [child for ghost in ghosts for child in ghost.children])
     ghosts += find_ghosts(rooting.parent, sample, settled, _toward(rooting, tree))
@@ -90,21 +93,48 @@ def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) ->
     return replace(history, ghosts=tuple(ghosts))
 
 
-def _placed(links: Links, kept: KeptWeights, rooting: Rooting, clip_nats: float) -> _Placed:
-    """Moves decided under one root; the tree with them, and its root, which may be another."""
+def _agreed(support: FloatArray, moved: BoolArray, fixed: BoolArray) -> FloatArray:
+    """The part (nodes,) of a confidence that resampled layers leave, and for whom passage `moved` its moves."""
+    resampled = np.where(fixed | np.isnan(support), 1.0, (1 + support) / 2)
+    trusted = moved_trust(int(moved.sum()), int((~fixed).sum()))
+    return np.where(moved, np.maximum(resampled, trusted), resampled)
+
+
+def _placed(
+    links: Links, kept: KeptWeights, rooting: Rooting, passages: Passages, trust: CostTrust | None, clip_nats: float
+) -> _Placed:
+    """Moves decided under one root; the tree with them, and its root, which may be another.
+
+    Costs are trusted as far as the first tree shows, which they alone have chosen.
+    """
     placing = Placing(
-        kept,
+        passages,
         links.nearest(),
+        forward=_slopes_between(links, clip_nats),
         fixed=_certain_children(links, rooting, links.certain != 0),
         copied=_certain_children(links, rooting, links.copied),
         made_of=links.made_of,
     )
-    moved, _ = place(lifted(rooting.parent, placing), placing)
-    parent = lifted(moved, placing)
+    tree = lifted(rooting.parent, placing)
+    placing = replace(placing, trust=cost_trust(tree, placing) if trust is None else trust)
+    parent = lifted(place(tree, placing), placing)
     rows = _links_of(links, parent)
     links = _with_rounding(links, kept.sample, rows[rows >= 0])
-    tree = _tree_of(links, parent, rows, clip_nats)
-    return _Placed(links, placing, rows, tree, root_tree(tree))
+    rerooted = _tree_of(links, parent, rows, clip_nats)
+    return _Placed(links, placing, rows, rerooted, root_tree(rerooted))
+
+
+def _slopes_between(links: Links, clip_nats: float) -> Callable[[int, int], float]:
+    """Log odds that the first of two nodes is the parent of the second, 0 where they were not compared."""
+    forward, rows = bounded_nats(links, links.forward, clip_nats=clip_nats), links.rows()
+
+    def between(first: int, second: int) -> float:
+        row = rows.get((first, second))
+        if row is None:
+            return 0.0
+        return float(forward[row] if links.left[row] == first else -forward[row])
+
+    return between
 
 
 def _toward(rooting: Rooting, tree: UndirectedTree) -> FloatArray:
@@ -160,13 +190,13 @@ def _tree_of(links: Links, parent: IndexArray, rows: IndexArray, clip_nats: floa
 
 
 def _no_rivals(nodes: int) -> Rivals:
-    return Rivals(np.full(nodes, -1, dtype=np.int64), np.full(nodes, -np.inf))
+    return Rivals(np.full(nodes, -1, dtype=np.int64), np.full(nodes, -np.inf), np.full(nodes, -np.inf))
 
 
 def _history(links: Links, rooting: Rooting, link: IndexArray, rivals: Rivals, support: FloatArray) -> History:
     """Confidence is the posterior of the direction times the odds of the link against its rival."""
     inner = rooting.parent >= 0
-    held = np.where(inner, 1 / (1 + np.exp(np.clip(rivals.nats, -700, 700))), 1.0)
+    held = np.where(inner, 1 / (1 + np.exp(np.clip(rivals.against, -700, 700))), 1.0)
     turned = rooting.turned_mass / np.maximum(rooting.confidence, np.finfo(np.float64).tiny)
     misplaced = np.where(inner, np.exp(np.clip(rivals.nats, -700, 700)), 0.0)
     rival = np.where(misplaced > turned, rivals.parent, rooting.turned_parent)

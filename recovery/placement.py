@@ -1,60 +1,96 @@
-"""Under which of two neighbours in a tree each model belongs, and how sure that is.
+"""Under which of its neighbours in a tree each model belongs, and how sure that is.
 
 The spanning tree links what is near. A sibling that went a short way in a direction all siblings share is nearer to
-them than their parent is, so every link is held against its rivals: the grandparent, and the nearest sibling.
+them than their parent is, so every link is held against its rivals: the grandparent, the nearest sibling, and parent
+and child exchanged. Each question has a likelihood ratio (`recovery.passages`) and a prior: how likely the two trees
+are before any weight is seen (`recovery.attachment`), and how often the nearer model is the right one in this cluster
+(`recovery.trust`).
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from recovery.batch_counts import counted_passage
-from recovery.kept_lines import line_nats
-from recovery.passage import passage_nats
-from recovery.sample import KeptWeights
+from recovery.attachment import attachment_nats, exchanged_nats, shape_of
+from recovery.passages import Passages
+from recovery.trust import CostTrust, share_nats
 from storage.types import BoolArray, FloatArray, IndexArray
 
-DECISIVE_NATS = 3.0
-"""Odds of 20 to 1: below them the link of the spanning tree stays."""
-SWEEPS = 3
-"""Moves change who is whose sibling; what has not settled after three rounds stays open."""
+SWEEPS = 30
+"""Moves change who is whose sibling; what has not settled after so many rounds stays open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rivals:
-    """The likeliest other parent of each node; entry i speaks of node i."""
+    """What speaks against each node's parent; entry i speaks of node i."""
 
-    parent: IndexArray  # (nodes,) int64, -1 where there is none
+    parent: IndexArray  # (nodes,) int64 the likeliest other parent, -1 where there is none
     nats: FloatArray  # (nodes,) float64: log odds of the rival against the parent in the tree, -inf where there is none
+    against: FloatArray  # (nodes,) float64: the same of all rivals together
 
 
 @dataclass(frozen=True, slots=True)
 class Placing:
     """What placing needs to know of the nodes, beside the tree."""
 
-    kept: KeptWeights
+    passages: Passages
     nearest: Mapping[int, Sequence[int]]  # nodes compared with each node, by step cost, nearest first
+    forward: Callable[[int, int], float]  # log odds by slopes that the first of two nodes is the parent of the second
     fixed: BoolArray  # (nodes,) whose parent is certain: copies and merges
     copied: BoolArray  # (nodes,) that differ from their parent by rounding, pruning or quantising alone
-    made_of: Mapping[
-        int, Collection[int]
-    ]  # of every merge, whom it was made of: they lie on either side of it, not below
+    made_of: Mapping[int, Collection[int]]  # of every merge, whom it was made of: they lie on either side of it
+    trust: CostTrust = field(default_factory=CostTrust)
 
 
-def place(parent: IndexArray, placing: Placing) -> tuple[IndexArray, Rivals]:
-    """Moves every node whose rival parent is decisively likelier; the tree after that, and the rivals in it.
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Whether `node` came through `through` or directly from `origin`, the parent of that one."""
 
-    `parent` (nodes,) int64, -1 at the root, which stays. A node moves at most once.
+    node: int
+    origin: int
+    through: int
+    is_below: bool  # whether it hangs on `through` in the tree
+    is_nearer: bool  # whether `through` is nearer to it than `origin` by step cost
+    nats: float  # for `through`, by weights and by the shape of the tree
+
+    def against(self, trust: CostTrust) -> float:
+        """Log odds against the place that the node has in the tree."""
+        nats = self.nats + (trust.nearer if self.is_nearer else trust.farther)
+        return -nats if self.is_below else nats
+
+    @property
+    def rival(self) -> int:
+        return self.origin if self.is_below else self.through
+
+
+def place(parent: IndexArray, placing: Placing) -> IndexArray:
+    """The tree after every move to a likelier place, and every exchange of parent and child that is likelier.
+
+    `parent` (nodes,) int64, -1 at the root, which stays. Nodes that are near the same change wait for each other.
     """
-    parent, settled = parent.copy(), placing.fixed.copy()
+    parent = parent.copy()
     for _ in range(SWEEPS):
-        rivals = rival_parents(parent, placing)
-        moved = _move(parent, rivals, settled)
-        if not moved:
-            return parent, rivals
-        settled[moved] = True
-    return parent, rival_parents(parent, placing)
+        if not _move(parent, _rivals(parent, placing)) and not _exchange(parent, placing):
+            break
+    return parent
+
+
+def cost_trust(parent: IndexArray, placing: Placing) -> CostTrust:
+    """How often what is nearer by step cost is whom a node came through, over all questions that a tree raises."""
+    answers = list(_answers(parent, placing))
+    nearer, farther = ([answer.nats for answer in answers if answer.is_nearer is side] for side in (True, False))
+    return CostTrust(share_nats(np.array(nearer)), share_nats(np.array(farther)))
+
+
+def rival_parents(parent: IndexArray, placing: Placing) -> Rivals:
+    """What speaks against each node's place in the tree, exchanges included: where two are, both links are wrong."""
+    found = _rivals(parent, placing)
+    for lower, nats in _exchange_nats(parent, placing).items():
+        upper = int(parent[lower])
+        _note(found, lower, int(parent[upper]), nats)
+        _note(found, upper, lower, nats)
+    return found
 
 
 def lifted(parent: IndexArray, placing: Placing) -> IndexArray:
@@ -76,33 +112,86 @@ def _line(node: int, parent: IndexArray) -> list[int]:
     return line
 
 
-def _move(parent: IndexArray, rivals: Rivals, settled: BoolArray) -> list[int]:
-    """Moves in place, the most decisive first; a move that an earlier one changed the ground of waits."""
-    touched: set[int] = set()
-    moved = []
+def _rivals(parent: IndexArray, placing: Placing) -> Rivals:
+    """Of grandparent and nearest sibling as parent of each node that is not fixed."""
+    found = Rivals(*(np.full(len(parent), value) for value in (-1, -np.inf, -np.inf)))
+    for answer in _answers(parent, placing):
+        _note(found, answer.node, answer.rival, answer.against(placing.trust))
+    return found
+
+
+def _note(found: Rivals, node: int, rival: int, nats: float) -> None:
+    found.against[node] = np.logaddexp(found.against[node], nats)
+    if nats > found.nats[node]:
+        found.parent[node], found.nats[node] = rival, nats
+
+
+def _move(parent: IndexArray, rivals: Rivals) -> bool:
+    """Moves in place, the likeliest first; a move that an earlier one changed the ground of waits."""
+    moved: set[int] = set()
     for node in np.argsort(-rivals.nats, kind="stable").tolist():
-        if rivals.nats[node] <= DECISIVE_NATS:
+        if rivals.nats[node] <= 0:
             break
-        ground = {node, int(parent[node]), int(rivals.parent[node])}
-        if not settled[node] and not ground & touched:
+        if not {node, int(parent[node]), int(rivals.parent[node])} & moved:
             parent[node] = rivals.parent[node]
-            touched |= ground
-            moved.append(node)
-    return moved
+            moved.add(node)
+    return bool(moved)
 
 
-def rival_parents(parent: IndexArray, placing: Placing) -> Rivals:
-    """The likelier of grandparent and nearest sibling as parent of each node that is not fixed."""
-    best = Rivals(np.full(len(parent), -1, dtype=np.int64), np.full(len(parent), -np.inf))
+def _exchange(parent: IndexArray, placing: Placing) -> bool:
+    """Exchanges in place, the likeliest first."""
+    changed: set[int] = set()
+    asked = _exchange_nats(parent, placing)
+    for lower in sorted((node for node in asked if asked[node] > 0), key=lambda node: (-asked[node], node)):
+        upper = int(parent[lower])
+        above = int(parent[upper])
+        if not {lower, upper, above} & changed:
+            parent[lower], parent[upper] = above, lower
+            changed |= {lower, upper}
+    return bool(changed)
+
+
+def _exchange_nats(parent: IndexArray, placing: Placing) -> dict[int, float]:
+    """Log odds that a node and its parent belong the other way round below the grandparent, by node.
+
+    If y came through x, then y - p holds all of x - p, but x - p does not hold y's own part: so the passage asked one
+    way is held against the passage asked the other way. The slopes of the two alone have their say, too.
+    """
+    shape, found = shape_of(parent), {}
+    for lower in np.flatnonzero((parent >= 0) & ~placing.fixed).tolist():
+        upper = int(parent[lower])
+        above = int(parent[upper])
+        if above < 0 or placing.fixed[upper] or _are_merge_and_source(placing, lower, upper, above):
+            continue
+        through_upper = placing.passages.nats(above, upper, [lower], copied=bool(placing.copied[upper]))
+        through_lower = placing.passages.nats(above, lower, [upper], copied=bool(placing.copied[lower]))
+        exchanged = float((through_lower - through_upper)[0]) + exchanged_nats(shape, upper, lower)
+        found[lower] = exchanged + placing.forward(lower, upper)
+    return found
+
+
+def _are_merge_and_source(placing: Placing, lower: int, upper: int, above: int) -> bool:
+    return lower in placing.made_of.get(above, ()) or upper in placing.made_of.get(lower, ())
+
+
+def _answers(parent: IndexArray, placing: Placing) -> Iterator[_Answer]:
+    shape = shape_of(parent)
     for (origin, through), (below, beside) in _questions(parent, placing).items():
-        copied = bool(placing.copied[through])
-        models = [*below, *beside]
-        nats = passage_nats(placing.kept.sample, origin, through, models, copied=copied)
-        nats = nats + line_nats(placing.kept, origin, through, models)
-        nats = nats + counted_passage(placing.kept, origin, through, models)
-        _note(best, below, origin, nats=-nats[: len(below)])
-        _note(best, beside, through, nats=nats[len(below) :])
-    return best
+        nats = placing.passages.nats(origin, through, [*below, *beside], copied=bool(placing.copied[through]))
+        for place_of, (node, value) in enumerate(zip([*below, *beside], nats.tolist(), strict=True)):
+            is_below = place_of < len(below)
+            yield _Answer(
+                node=node,
+                origin=origin,
+                through=through,
+                is_below=is_below,
+                is_nearer=_is_nearer(placing.nearest[node], through, origin),
+                nats=value + attachment_nats(shape, node, through=through, origin=origin, is_below=is_below),
+            )
+
+
+def _is_nearer(near: Sequence[int], through: int, origin: int) -> bool:
+    return next((other == through for other in near if other in (through, origin)), False)
 
 
 def _questions(parent: IndexArray, placing: Placing) -> dict[tuple[int, int], tuple[list[int], list[int]]]:
@@ -133,9 +222,3 @@ def _beside(node: int, parent: IndexArray, placing: Placing) -> list[int]:
     siblings = [other for other in near if parent[other] == above and node not in placing.made_of.get(other, ())]
     nearer = near[: near.index(above)] if above in near else near
     return [other for other in siblings if other == siblings[0] or (placing.fixed[other] and other in nearer)]
-
-
-def _note(best: Rivals, nodes: Sequence[int], rival: int, *, nats: FloatArray) -> None:
-    for node, value in zip(nodes, nats.tolist(), strict=True):
-        if value > best.nats[node]:
-            best.parent[node], best.nats[node] = rival, value

@@ -1,7 +1,9 @@
 """Where the root of an undirected tree lies, from what each edge says about its own direction.
 
 A tree has one unknown, its root, not one per edge: every rooting orients all edges. Moving the root along an edge turns
-only that edge, so all rootings together cost one walk down and one walk up.
+only that edge, so all rootings together cost one walk down and one walk up. Before any edge has spoken, roots are as
+likely as the trees that they make (`recovery.attachment`): a model that hundreds are linked to is seldom the child of
+one of these.
 """
 
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order
 
+from recovery.attachment import turned_nats
 from storage.types import FloatArray, IndexArray
 
 
@@ -51,7 +54,8 @@ def root_tree(tree: UndirectedTree) -> Rooting:
     """The most likely rooting of a tree; among equals the one at the lowest node.
 
     An edge whose direction turns changes the log-likelihood by its ratio, so the posterior of the root is the softmax
-    of the summed ratios, and an edge's direction holds with the posterior mass of all roots on its parent's side.
+    of the summed ratios and the prior, and an edge's direction holds with the posterior mass of all roots on its
+    parent's side.
     """
     score = _root_scores(tree)
     root = int(score.argmax())
@@ -75,13 +79,17 @@ def _turned(walk: _Walk, below: FloatArray) -> tuple[IndexArray, FloatArray]:
 
 
 def _root_scores(tree: UndirectedTree) -> FloatArray:
-    """Log-likelihood of every rooting, up to a constant, (n,)."""
+    """Log posterior of every rooting, up to a constant, (n,)."""
     walk = _walk(tree, 0)
-    score = np.zeros(tree.nodes)
+    score, links = np.zeros(tree.nodes), np.bincount(np.concatenate([tree.left, tree.right]), minlength=tree.nodes)
+    size = _subtree_sums(walk, np.ones(tree.nodes))
     for child in walk.order[1:].tolist():
         parent, edge = walk.parent[child], walk.edge[child]
         forward = tree.forward[edge] if tree.right[edge] == child else -tree.forward[edge]
-        score[child] = score[parent] - forward
+        prior = turned_nats(
+            upper_links=links[parent], lower_links=links[child], lower_size=size[child], nodes=tree.nodes
+        )
+        score[child] = score[parent] - forward + prior
     return score
 
 

@@ -4,6 +4,7 @@ Models are {layer: float array (rows, cols)}; `roundoff` is the unit roundoff of
 """
 
 import itertools
+import math
 from collections.abc import Mapping
 
 import networkx as nx
@@ -56,10 +57,16 @@ def best_rooting(edges: Mapping[tuple[int, int], float]) -> tuple[set[tuple[int,
     """Directed edges and root posterior of a tree whose edge (a, b) has log L(a -> b) - log L(b -> a)."""
     tree = nx.Graph(list(edges))
     ratio = {**edges, **{(b, a): -x for (a, b), x in edges.items()}}
-    score = {r: sum(ratio[e] for e in nx.bfs_edges(tree, r)) / 2 for r in tree}
+    score = {r: sum(ratio[e] for e in nx.bfs_edges(tree, r)) / 2 + tree_prior(nx.bfs_tree(tree, r)) for r in tree}
     best = max(score, key=lambda r: (score[r], -r))
     mass = {r: np.exp(score[r] - score[best]) for r in score}
     return set(nx.bfs_edges(tree, best)), {r: m / sum(mass.values()) for r, m in mass.items()}
+
+
+def tree_prior(tree: nx.DiGraph) -> float:
+    """Logarithm of what preferential attachment makes of a rooted tree of unknown order, up to a constant."""
+    children = sum(math.lgamma(tree.out_degree(node) + 1) for node in tree)
+    return children - sum(math.log(1 + len(nx.descendants(tree, node))) for node in tree)
 
 
 def spanning_tree(models: list[Model], roundoff: list[float]) -> list[tuple[int, int]]:
