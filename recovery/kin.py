@@ -38,6 +38,7 @@ class History:
     decay: FloatArray  # (nodes,) nats for this direction by who of parent and child decayed, 0 where silent
     heads: FloatArray  # (nodes,) the same by heads and vocabularies
     batches: FloatArray  # (nodes,) the same by what normalisation layers counted
+    gains: FloatArray  # (nodes,) the same by gains and biases
     rounding: FloatArray  # (nodes,) the same by who was rounded
 
 
@@ -185,5 +186,6 @@ def _history(links: Links, rooting: Rooting, link: IndexArray, rivals: Rivals, s
         decay=toward * np.append(links.decay, 0)[link],
         heads=toward * np.append(links.heads, 0)[link],
         batches=toward * np.append(links.batches, 0)[link],
+        gains=toward * np.append(links.gains, 0)[link],
         rounding=toward * np.append(links.rounding, 0)[link],
     )

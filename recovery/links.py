@@ -30,6 +30,7 @@ class Links:
     decay: FloatArray  # (links,) log odds that left is the parent by who decayed, unclipped; 0 where silent
     heads: FloatArray  # (links,) the same by heads and vocabularies, bounded already
     batches: FloatArray  # (links,) the same by what normalisation layers counted, bounded already
+    gains: FloatArray  # (links,) the same by gains and biases, bounded already
     rounding: FloatArray  # (links,) log odds that left is the parent by who was rounded; 0 where not asked
     both: FloatArray  # (links,) nats per weight that both were rounded rather than one; 0 where not asked
     forced: IndexArray  # links that belong to the tree whatever they cost
@@ -95,9 +96,9 @@ class Links:
 def bounded_nats(links: Links, forward: FloatArray, *, clip_nats: float) -> FloatArray:
     """Directions clipped yet different: links clipped alike would leave the root to the order of the nodes.
 
-    Decay is another witness and clipped by itself; what heads, batches and rounding say is bounded already. A copy
-    or merge is certain: twice what all clipped links together could say, and still finite.
+    Decay is another witness and clipped by itself; what heads, batches, gains and rounding say is bounded already. A
+    copy or merge is certain: twice what all clipped links together could say, and still finite.
     """
     clipped = np.clip(forward, -clip_nats, clip_nats) + TIE_NATS * np.arcsinh(forward) + links.rounding
-    clipped += np.clip(links.decay, -clip_nats, clip_nats) + links.heads + links.batches
+    clipped += np.clip(links.decay, -clip_nats, clip_nats) + links.heads + links.batches + links.gains
     return np.where(links.certain != 0, 2 * clip_nats * links.nodes * links.certain, clipped)
