@@ -20,6 +20,7 @@ from recovery.reading import TileReader
 from recovery.sample import SampleRecord
 from recovery.schedule import loops_pay
 from recovery.settings import EvidenceSettings
+from recovery.tuned_gains import changed_gains
 from recovery.workers import workers_for
 from storage.errors import UsageError
 from storage.types import (
@@ -95,7 +96,8 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         raise UsageError("these models share no layer of the same name and shape: compare models of one architecture")
     copies, decay = CopySearch.over(pairs.left, pairs.right), DecayRecord.empty(len(pairs.left))
     sample = SampleRecord.over(layers, len(sources), budget_weights=settings.sample_weights)
-    gains = gains_of(sources)
+    held = [source.gains() for source in sources]
+    gains = gains_of(held)
     kept = sample.nbytes + sum(held.nbytes for held in gains)
     settings = replace(settings, memory_bytes=max(1, settings.memory_bytes - kept))
     moments, totals, by_layer = (
@@ -136,6 +138,7 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         roundoff=tuple(roundoff.tolist()),
         batches=batches_of(sources),
         gains=gains,
+        gains_changed=changed_gains(held, pairs, totals.changed == 0),
     )
 
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from storage.types import FloatArray, IndexArray, TensorSource, WeightArray
+from storage.types import FloatArray, IndexArray, WeightArray
 
 MOST_GAINS = 32
 """Tensors compared in a cluster: those that most members have."""
@@ -36,12 +36,11 @@ MOSTLY = 0.9
 _PAIRS_AT_ONCE = 4096
 
 
-def gains_of(sources: Sequence[TensorSource]) -> tuple[WeightArray, ...]:
+def gains_of(held: Sequence[Mapping[str, WeightArray]]) -> tuple[WeightArray, ...]:
     """What training has moved of gains and biases: (members, values) float32 each, NaN where a member has none such.
 
-    Raises `ModelUnreadable` as the sources do.
+    `held` are the members' by name, (values,) float32 each.
     """
-    held = [source.gains() for source in sources]
     makes = Counter((name, len(values)) for gains in held for name, values in gains.items())
     shared = sorted((-count, *make) for make, count in makes.items() if count > 1)[:MOST_GAINS]
     return tuple(_moved(held, name, length) for _, name, length in shared)

@@ -22,6 +22,7 @@ CONTINUED_STEP = 0.25
 def relation_of(evidence: ClusterEvidence, parent: int, row: int) -> Relation | None:
     """What kind of step `row` of the pairs shows; None where there is no `parent` (-1).
 
+    Equal matrices are a duplicate's, or of a model that was trained in gains and biases alone (`recovery.tuned_gains`).
     A parent whose pair was not compared (row -1) was found by passage: an ordinary step. Pre-training that goes on
     changes all layers, by a quarter of the parent's weights or more, adds to them, is the sum of many small steps
     (`recovery.step_shapes`), and moves gains and biases where they went before (`recovery.gains`). The kurtosis that
@@ -33,7 +34,7 @@ def relation_of(evidence: ClusterEvidence, parent: int, row: int) -> Relation | 
         return "finetune"
     pairs = evidence.pairs
     if pairs.identical[row]:
-        return "duplicate"
+        return "finetune" if _gains_changed(evidence, row) else "duplicate"
     if pairs.copy[row] != 0:
         return COPIES[int(pairs.copy_kind[row])]
     if pairs.low_rank[row]:
@@ -54,6 +55,11 @@ def _continued(evidence: ClusterEvidence, parent: int, row: int) -> bool:
     return not evidence.sample or is_sum_of_many(step_shape(evidence.sample, parent, child))
 
 
+def _gains_changed(evidence: ClusterEvidence, row: int) -> float:
+    """Share of gains and biases that were trained where no matrix was; 0 where not known."""
+    return float(evidence.gains_changed[row]) if len(evidence.gains_changed) else 0.0
+
+
 def _cosine(evidence: ClusterEvidence, parent: int, child: int) -> float:
     """Of what the parent's gains and biases have moved and the step from there; NaN where not known."""
     return float(mean_cosines(evidence.gains, [parent], [child])[0])
@@ -71,8 +77,11 @@ def details_of(evidence: ClusterEvidence, parent: int, row: int) -> Mapping[str,
     of modules it touched; of every trained step its size, its shape, the layers it left alone and
     whether gains and biases went on.
     """
-    if row < 0 or evidence.pairs.identical[row]:
+    if row < 0:
         return {}
+    if evidence.pairs.identical[row]:
+        changed = _gains_changed(evidence, row)
+        return {"gains_changed": round(changed, 6)} if changed else {}
     if evidence.pairs.copy[row] != 0:
         return _copy_details(evidence.pairs, row)
     return _step_details(evidence, parent, row)

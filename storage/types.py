@@ -409,6 +409,7 @@ class ClusterEvidence:
     sample_names: tuple[str, ...] = ()  # the layer of each block of the sample
     batches: IndexArray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))  # `recovery.batch_counts`
     gains: tuple[WeightArray, ...] = ()  # (members, values) float32 of each gain or bias: `recovery.gains`
+    gains_changed: FloatArray = field(default_factory=lambda: np.zeros(0))  # (pairs,) share: `recovery.tuned_gains`
 
 
 @dataclass(frozen=True, slots=True)

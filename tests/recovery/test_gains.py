@@ -67,6 +67,10 @@ def source(state: State) -> MemorySource:
     )
 
 
+def read(sources: list[MemorySource]) -> tuple[np.ndarray, ...]:
+    return gains_of([one.gains() for one in sources])
+
+
 @pytest.fixture(scope="module")
 def family() -> Iterator[dict[str, State]]:
     threads = torch.get_num_threads()
@@ -81,7 +85,7 @@ def family() -> Iterator[dict[str, State]]:
 
 
 def cosine(family: dict[str, State], parent: str, child: str) -> float:
-    gains = gains_of([source(family[parent]), source(family[child])])
+    gains = read([source(family[parent]), source(family[child])])
     return float(mean_cosines(gains, [0], [1])[0])
 
 
@@ -109,7 +113,7 @@ def test_a_long_step_is_pre_training_only_where_gains_and_biases_go_on(family):
 
 def test_the_way_back_from_a_long_step_is_told_from_the_way_there(family):
     for child in ("further", "tuned"):
-        gains = gains_of([source(family["root"]), source(family[child])])
+        gains = read([source(family["root"]), source(family[child])])
         assert gain_nats(gains, [0], [1])[0] > 1
         assert gain_nats(gains, [1], [0])[0] == -gain_nats(gains, [0], [1])[0]
 
@@ -140,7 +144,7 @@ def test_a_chain_of_long_steps_of_biases_is_directed_by_them_and_says_so():
 def test_gains_count_from_one_and_biases_from_zero():
     generator = np.random.default_rng(2)
     moves = 0.1 * generator.normal(size=(2, 3, 100))
-    gains, biases = (gains_of(made(start + moves[0], start + moves[0] + moves[1])) for start in (1.0, 0.0))
+    gains, biases = (read(made(start + moves[0], start + moves[0] + moves[1])) for start in (1.0, 0.0))
     assert mean_cosines(gains, [0], [1]) == pytest.approx(mean_cosines(biases, [0], [1]), abs=1e-5)
     assert mean_cosines(gains, [0], [1])[0] == pytest.approx(
         np.mean([np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(*moves, strict=True)]), abs=1e-5
@@ -151,15 +155,15 @@ def test_every_tensor_is_one_witness_however_long_its_step():
     start, step = np.eye(4, 50), np.eye(4, 50)
     step[0] *= 1000
     step[1:] *= -1
-    assert mean_cosines(gains_of(made(start, start + step)), [0], [1])[0] == pytest.approx((1 - 3) / 4, abs=1e-5)
+    assert mean_cosines(read(made(start, start + step)), [0], [1])[0] == pytest.approx((1 - 3) / 4, abs=1e-5)
 
 
 def test_what_did_not_move_and_what_a_member_lacks_say_nothing():
     state = np.eye(4, 50)
     first, second, third = made(state, 2 * state, 3 * state[:3])
-    assert mean_cosines(gains_of([first, first]), [0], [1]).tolist() == pytest.approx([math.nan], nan_ok=True)
-    assert mean_cosines(gains_of([first, second, third]), [0, 0, 1], [1, 2, 2]).tolist() == pytest.approx([1, 1, 1])
-    few = gains_of(made(state[:2], 2 * state[:2]))
+    assert mean_cosines(read([first, first]), [0], [1]).tolist() == pytest.approx([math.nan], nan_ok=True)
+    assert mean_cosines(read([first, second, third]), [0, 0, 1], [1, 2, 2]).tolist() == pytest.approx([1, 1, 1])
+    few = read(made(state[:2], 2 * state[:2]))
     assert math.isnan(mean_cosines(few, [0], [1])[0])
     assert gain_nats(few, [0], [1]).tolist() == [0]
     assert gain_nats((), [0], [1]).tolist() == [0]
@@ -168,13 +172,13 @@ def test_what_did_not_move_and_what_a_member_lacks_say_nothing():
 
 def test_tensors_of_one_name_and_other_lengths_are_not_compared():
     left, right = made(np.eye(4, 50), np.eye(4, 60))
-    assert gains_of([left, right]) == ()
+    assert read([left, right]) == ()
 
 
 def test_of_many_tensors_those_that_most_members_have_are_compared():
     rare = {f"a{n}": np.ones(16) for n in range(40)}
     common = {f"b{n}": np.ones(16) for n in range(40)}
     sources = [MemorySource({}, vectors={**common, **(rare if n < 2 else {})}) for n in range(4)]
-    gains = gains_of(sources)
+    gains = read(sources)
     assert len(gains) == 32
     assert not any(np.isnan(held).any() for held in gains)
