@@ -58,20 +58,22 @@ def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) ->
 
     Another root asks other questions of passage, so the last two take turns until the tree stays, a few times at most.
     The posteriors take layers for independent witnesses whose model holds. Where it does not, layers contradict each
-    other, and resampling them shows it. An edge that no resample holds counts for half, as resamples know the costs and
-    directions but not the passages, which may have moved it.
+    other, and resampling them shows it. Resamples know the costs and directions but not the passages: they have half
+    the say in an edge that a passage made, or turned with the root.
 
     Where nothing is kept of the weights, nobody is moved. Raises `ValueError` where the links do not connect all nodes.
     """
     sample = kept.sample
-    cost = links.cost_beside_copies() if sample else links.cost
+    cost = links.beside_copies(links.cost) if sample else links.cost
     chosen = least_tree(links, cost)
     links = _with_rounding(links, sample, chosen)
     forward = bounded_nats(links, links.forward, clip_nats=clip_nats)
     rooting = root_tree(UndirectedTree(links.left[chosen], links.right[chosen], forward[chosen]))
     if not sample:
         link = np.append(chosen, -1)[rooting.edge]
-        return _history(links, rooting, link, _no_rivals(links.nodes), _support(links, rooting, clip_nats))
+        support = _support(links, rooting, clip_nats, beside_copies=False)
+        return _history(links, rooting, link, _no_rivals(links.nodes), support)
+    unmoved = rooting.parent
     placed = _placed(links, kept, rooting, clip_nats)
     for _ in range(ROUNDS - 1):
         before, placed = placed, _placed(placed.links, kept, placed.rooting, clip_nats)
@@ -79,9 +81,10 @@ def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) ->
             break
     links, placing, rows, tree, rooting = placed.links, placed.placing, placed.rows, placed.tree, placed.rooting
     rivals = rival_parents(rooting.parent, placing)
-    support = _support(links, rooting, clip_nats)
+    support = _support(links, rooting, clip_nats, beside_copies=True)
     history = _history(links, rooting, np.append(rows, -1)[rooting.edge], rivals, support)
-    agreed = np.where(placing.fixed | np.isnan(support), 1.0, (1 + support) / 2)
+    borne_out = np.where(rooting.parent == unmoved, support, (1 + support) / 2)
+    agreed = np.where(placing.fixed | np.isnan(support), 1.0, borne_out)
     history = replace(history, confidence=history.confidence * agreed)
     ghosts = find_adapter_ghosts(rooting.parent, history.link, links)
     settled = placing.fixed | np.isin(np.arange(links.nodes), [child for ghost in ghosts for child in ghost.children])
@@ -118,10 +121,10 @@ def _toward(rooting: Rooting, tree: UndirectedTree) -> FloatArray:
     return nats
 
 
-def _support(links: Links, rooting: Rooting, clip_nats: float) -> FloatArray:
+def _support(links: Links, rooting: Rooting, clip_nats: float, *, beside_copies: bool) -> FloatArray:
     if not links.parts:
         return np.full(links.nodes, np.nan)
-    return edge_support(links, rooting.parent, clip_nats=clip_nats)
+    return edge_support(links, rooting.parent, clip_nats=clip_nats, beside_copies=beside_copies)
 
 
 def _certain_children(links: Links, rooting: Rooting, certain: BoolArray) -> BoolArray:
