@@ -33,7 +33,7 @@ GAIN_NATS = float(np.log(100))
 MOSTLY = 0.9
 """Share of positive values from which a tensor is a gain that began at 1; biases have either sign."""
 
-_PAIRS_AT_ONCE = 4096
+_PAIRS_AT_ONCE = 512
 
 
 def gains_of(held: Sequence[Mapping[str, WeightArray]]) -> tuple[WeightArray, ...]:
@@ -53,9 +53,7 @@ def mean_cosines(
 
     NaN where fewer than three tensors have moved and move.
     """
-    starts = range(0, len(before), _PAIRS_AT_ONCE)
-    at_once = [slice(start, start + _PAIRS_AT_ONCE) for start in starts]
-    return np.concatenate([np.zeros(0), *(_mean_cosines(gains, before[rows], after[rows]) for rows in at_once)])
+    return _there_and_back(gains, before, after)[0]
 
 
 def goes_on(cosine: float) -> bool:
@@ -71,7 +69,7 @@ def gain_nats(
     Of normal cosines around 0, as fine-tunings have them. Continued pre-training has larger ones, but the way back then
     has still larger ones.
     """
-    forth, back = mean_cosines(gains, left, right), mean_cosines(gains, right, left)
+    forth, back = _there_and_back(gains, left, right)
     nats = np.clip((back**2 - forth**2) / (2 * SPREAD**2), -GAIN_NATS, GAIN_NATS)
     return np.nan_to_num(nats)
 
@@ -85,15 +83,33 @@ def _moved(held: Sequence[Mapping[str, WeightArray]], name: str, length: int) ->
     return moved
 
 
-def _mean_cosines(
+def _there_and_back(
     gains: Sequence[WeightArray], before: Sequence[int] | IndexArray, after: Sequence[int] | IndexArray
-) -> FloatArray:
-    sums, counts = np.zeros(len(before)), np.zeros(len(before))
+) -> tuple[FloatArray, FloatArray]:
+    """(pairs,) mean cosines of what each end has moved and of the way to the other: from `before`, from `after`.
+
+    One difference serves both, since <y, x - y> = -<x, y - x> - |y - x|^2.
+    """
+    ends = np.stack([np.asarray(before, dtype=np.int64), np.asarray(after, dtype=np.int64)])
+    sums, counts = np.zeros(ends.shape), np.zeros(ends.shape)
     for held in gains:
-        moved = held[before].astype(np.float64)
-        step = held[after] - moved
-        lengths = np.linalg.norm(moved, axis=1) * np.linalg.norm(step, axis=1)
-        known = lengths > 0  # not where either is NaN
-        sums[known] += (moved * step).sum(1)[known] / lengths[known]
+        moved = np.einsum("mv,mv->m", held, held, dtype=np.float64)[ends]  # squared lengths
+        there, step = _products(held, *ends)
+        known = moved * step > 0  # not where either end lacks the tensor
+        along = np.stack([there, -there - step])
+        sums[known] += along[known] / np.sqrt((moved * step)[known])
         counts += known
-    return np.where(counts >= FEWEST_GAINS, sums / np.maximum(counts, 1), np.nan)
+    forth, back = np.where(counts >= FEWEST_GAINS, sums / np.maximum(counts, 1), np.nan)
+    return forth, back
+
+
+def _products(held: WeightArray, before: IndexArray, after: IndexArray) -> tuple[FloatArray, FloatArray]:
+    """(pairs,) <x, y - x> and |y - x|^2 of one tensor; the difference is taken first, lest it drown in rounding."""
+    products = np.empty((2, len(before)))
+    for start in range(0, len(before), _PAIRS_AT_ONCE):
+        rows = slice(start, start + _PAIRS_AT_ONCE)
+        moved = held[before[rows]]
+        step = held[after[rows]] - moved
+        products[0, rows] = np.einsum("pv,pv->p", moved, step)
+        products[1, rows] = np.einsum("pv,pv->p", step, step)
+    return products[0], products[1]
