@@ -17,6 +17,7 @@ from crawler.batch_counts import counters_among
 from crawler.decode import FLOAT_DTYPE_BITS
 from crawler.fixed_tables import is_fixed_table
 from crawler.fused import fused_parts, name_of_joined
+from crawler.gains import gains_among
 from crawler.quantized_layouts import with_scales
 from crawler.wording import quoted
 from storage.errors import ModelUnreadable
@@ -104,6 +105,7 @@ def describe(specs: Sequence[TensorSpec], *, adapter: bool = False) -> Architect
         parameters=sum(math.prod(spec.shape) for spec in specs),
         dtype=_main_dtype(inside),
         batch_counters=counters_among(specs, tensors),
+        gains=() if adapter else gains_among(specs, tensors),
     )
 
 

@@ -22,7 +22,7 @@ def counters_among(specs: Iterable[TensorSpec], tensors: Sequence[ComparableTens
 
     So a net inside a wrapper meets its kin outside of one. At most 8, evenly spread.
     """
-    prefix = _lost_prefix(tensors)
+    prefix = lost_prefix(tensors)
     counters = [spec for spec in specs if spec.name.rpartition(".")[2] == COUNTER_NAME and _is_count(spec)]
     named = sorted(
         (replace(spec, name=spec.name.removeprefix(prefix)) for spec in counters), key=lambda spec: spec.name
@@ -46,7 +46,7 @@ def _is_count(spec: TensorSpec) -> bool:
     return spec.dtype == _DTYPE and spec.shape == () and spec.coding is None
 
 
-def _lost_prefix(tensors: Sequence[ComparableTensor]) -> str:
+def lost_prefix(tensors: Sequence[ComparableTensor]) -> str:
     """What canonical names in the key lack of the stored ones, where that is the same of all; else nothing."""
     inside = [tensor for tensor in tensors if tensor.in_key]
     lost = {tensor.spec.name.removesuffix(tensor.name) for tensor in inside}

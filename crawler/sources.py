@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 from crawler.architecture import describe
 from crawler.batch_counts import counted, counter_ranges
 from crawler.checkpoint import Checkpoint, all_or_nothing, open_checkpoint
+from crawler.gains import decoded_gains, gain_ranges
 from crawler.gguf_header import GgufHeader, next_prefix, parse_gguf
 from crawler.gguf_names import original_tensors
 from crawler.hub import HubClient
@@ -70,6 +71,11 @@ class FolderSource:
         """What normalisation layers counted (`crawler.batch_counts`). Raises `ModelUnreadable`."""
         counters = self.architecture.batch_counters
         return counted(counters, [self._read(span) for span in counter_ranges(counters)])
+
+    def gains(self) -> Mapping[str, WeightArray]:
+        """Gains and biases (`crawler.gains`). Raises `ModelUnreadable`."""
+        gains = self.architecture.gains
+        return decoded_gains(gains, [self._read(span) for span in gain_ranges(gains)])
 
     def _describe(self, weights: WeightFiles) -> Architecture:
         shard_of: Mapping[str, str] = {}
@@ -152,6 +158,11 @@ class HubSource:
         """What normalisation layers counted (`crawler.batch_counts`). Raises `ModelUnreadable`, `HubError`."""
         counters = self.architecture.batch_counters
         return counted(counters, self._contents(counter_ranges(counters)))
+
+    def gains(self) -> Mapping[str, WeightArray]:
+        """Gains and biases (`crawler.gains`). Raises `ModelUnreadable`, `HubError`."""
+        gains = self.architecture.gains
+        return decoded_gains(gains, self._contents(gain_ranges(gains)))
 
     def _contents(self, ranges: Iterable[ByteRange]) -> list[bytes]:
         contents = self._reader.run(all_or_nothing([self._read(span) for span in ranges]))

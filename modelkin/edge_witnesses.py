@@ -22,6 +22,9 @@ READABLE_DIGITS = 1000
 READABLE_ODDS = 10_000
 """Beyond it odds are shown as a power of e."""
 
+TOLD = ("decay", "heads", "batches", "gains", "rounding")
+"""What tells a direction beside slopes."""
+
 CERTAIN = ("duplicate", "cast", "quantized", "pruned")
 """Relations that are proved value by value; no likelihood decides them."""
 
@@ -121,6 +124,11 @@ def _batches(_: Facts, edge: GraphEdge) -> Witness | None:
     return _of_nats("batches", _told_nats(edge, "batches"), meaning)
 
 
+def _gains(_: Facts, edge: GraphEdge) -> Witness | None:
+    meaning = "what training has moved of gains and biases points along the way back to the child, not along the step"
+    return _of_nats("gains", _told_nats(edge, "gains"), meaning)
+
+
 def _rounding(_: Facts, edge: GraphEdge) -> Witness | None:
     meaning = "what is left without the adapter is the rounding of the child, not of the parent"
     return _of_nats("rounding", _told_nats(edge, "rounding"), meaning)
@@ -208,6 +216,7 @@ WITNESSES: tuple[Callable[[Facts, GraphEdge], Witness | None], ...] = (
     _decay,
     _heads,
     _batches,
+    _gains,
     _rounding,
     _second_best,
     _support,
@@ -231,7 +240,7 @@ def _other_parent(facts: Facts, edge: GraphEdge) -> str | None:
 def _other_direction(_: Facts, edge: GraphEdge) -> str | None:
     if edge.direction_nats is None or edge.relation in CERTAIN:
         return None
-    nats = edge.direction_nats + sum(_told_nats(edge, name) for name in ("decay", "heads", "batches", "rounding"))
+    nats = edge.direction_nats + sum(_told_nats(edge, name) for name in TOLD)
     if nats < 0:
         return f"this pair alone speaks for the reverse by {-nats:.1f} nats: what else is known outweighs it"
     weight = ": little" if nats < LITTLE_NATS else ""

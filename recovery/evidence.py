@@ -10,6 +10,7 @@ from recovery.batch_counts import batches_of
 from recovery.copies import CopySearch, CopyVerdict
 from recovery.decay import DecayRecord
 from recovery.filled_ranks import AskedAgain, ask_filled_ranks
+from recovery.gains import gains_of
 from recovery.heads import head_nats
 from recovery.layer_evidence import LayerVerdict
 from recovery.layer_record import LayerRecord, joined
@@ -19,6 +20,7 @@ from recovery.reading import TileReader
 from recovery.sample import SampleRecord
 from recovery.schedule import loops_pay
 from recovery.settings import EvidenceSettings
+from recovery.tuned_gains import changed_gains
 from recovery.workers import workers_for
 from storage.errors import UsageError
 from storage.types import (
@@ -74,6 +76,10 @@ class FingerprintSource:
         """Nothing: weights alone are sampled."""
         return {}
 
+    def gains(self) -> Mapping[str, WeightArray]:
+        """Nothing: matrices alone are sampled."""
+        return {}
+
 
 def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSettings) -> ClusterEvidence:
     """Compares the wanted pairs of a cluster over the layers all its members share, and measures every member.
@@ -90,7 +96,10 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         raise UsageError("these models share no layer of the same name and shape: compare models of one architecture")
     copies, decay = CopySearch.over(pairs.left, pairs.right), DecayRecord.empty(len(pairs.left))
     sample = SampleRecord.over(layers, len(sources), budget_weights=settings.sample_weights)
-    settings = replace(settings, memory_bytes=max(1, settings.memory_bytes - sample.nbytes))
+    held = [source.gains() for source in sources]
+    gains = gains_of(held)
+    kept = sample.nbytes + sum(held.nbytes for held in gains)
+    settings = replace(settings, memory_bytes=max(1, settings.memory_bytes - kept))
     moments, totals, by_layer = (
         [],
         _PairTotals.empty(len(pairs.left)),
@@ -128,6 +137,8 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
         sample_names=tuple(sample.blocks),
         roundoff=tuple(roundoff.tolist()),
         batches=batches_of(sources),
+        gains=gains,
+        gains_changed=changed_gains(held, pairs, totals.changed == 0),
     )
 
 

@@ -40,6 +40,7 @@ class History:
     decay: FloatArray  # (nodes,) nats for this direction by who of parent and child decayed, 0 where silent
     heads: FloatArray  # (nodes,) the same by heads and vocabularies
     batches: FloatArray  # (nodes,) the same by what normalisation layers counted
+    gains: FloatArray  # (nodes,) the same by gains and biases
     rounding: FloatArray  # (nodes,) the same by who was rounded
 
 
@@ -59,20 +60,22 @@ def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) ->
 
     Another root asks other questions of passage, so the last two take turns until the tree stays, a few times at most.
     The posteriors take layers for independent witnesses whose model holds. Where it does not, layers contradict each
-    other, and resampling them shows it. An edge that no resample holds counts for half, as resamples know the costs and
-    directions but not the passages; where passages moved it, for as much as moves are to be trusted in the cluster.
+    other, and resampling them shows it. Resamples know the costs and directions but not the passages: they have half
+    the say in an edge that a passage made, or turned with the root, and less where moves are to be trusted more.
 
     Where nothing is kept of the weights, nobody is moved. Raises `ValueError` where the links do not connect all nodes.
     """
     sample = kept.sample
-    cost = links.cost_beside_copies() if sample else links.cost
+    cost = links.beside_copies(links.cost) if sample else links.cost
     chosen = least_tree(links, cost)
     links = _with_rounding(links, sample, chosen)
     forward = bounded_nats(links, links.forward, clip_nats=clip_nats)
     rooting = root_tree(UndirectedTree(links.left[chosen], links.right[chosen], forward[chosen]))
     if not sample:
         link = np.append(chosen, -1)[rooting.edge]
-        return _history(links, rooting, link, _no_rivals(links.nodes), _support(links, rooting, clip_nats))
+        support = _support(links, rooting, clip_nats, beside_copies=False)
+        return _history(links, rooting, link, _no_rivals(links.nodes), support)
+    unmoved = rooting.parent
     placed = _placed(links, kept, rooting, Passages(kept), None, clip_nats)
     for _ in range(ROUNDS - 1):
         before, placing = placed, placed.placing
@@ -81,10 +84,11 @@ def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) ->
             break
     links, placing, rows, tree, rooting = placed.links, placed.placing, placed.rows, placed.tree, placed.rooting
     rivals = rival_parents(rooting.parent, placing)
-    support = _support(links, rooting, clip_nats)
+    support = _support(links, rooting, clip_nats, beside_copies=True)
     history = _history(links, rooting, np.append(rows, -1)[rooting.edge], rivals, support)
+    borne_out = np.where(rooting.parent == unmoved, support, (1 + support) / 2)
     moved = ~placing.fixed & ~np.isin(history.link, [*chosen, *np.flatnonzero(links.certain)]) & (history.parent >= 0)
-    history = replace(history, confidence=history.confidence * _agreed(support, moved, placing.fixed))
+    history = replace(history, confidence=history.confidence * _agreed(borne_out, moved, placing.fixed))
     ghosts = find_adapter_ghosts(rooting.parent, history.link, links)
     settled = placing.fixed | np.isin(np.arange(links.nodes), [child for ghost in ghosts for child in ghost.children])
     ghosts += find_ghosts(rooting.parent, sample, settled, _toward(rooting, tree))
@@ -93,9 +97,9 @@ def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) ->
     return replace(history, ghosts=tuple(ghosts))
 
 
-def _agreed(support: FloatArray, moved: BoolArray, fixed: BoolArray) -> FloatArray:
+def _agreed(borne_out: FloatArray, moved: BoolArray, fixed: BoolArray) -> FloatArray:
     """The part (nodes,) of a confidence that resampled layers leave, and for whom passage `moved` its moves."""
-    resampled = np.where(fixed | np.isnan(support), 1.0, (1 + support) / 2)
+    resampled = np.where(fixed | np.isnan(borne_out), 1.0, borne_out)
     trusted = moved_trust(int(moved.sum()), int((~fixed).sum()))
     return np.where(moved, np.maximum(resampled, trusted), resampled)
 
@@ -147,10 +151,10 @@ def _toward(rooting: Rooting, tree: UndirectedTree) -> FloatArray:
     return nats
 
 
-def _support(links: Links, rooting: Rooting, clip_nats: float) -> FloatArray:
+def _support(links: Links, rooting: Rooting, clip_nats: float, *, beside_copies: bool) -> FloatArray:
     if not links.parts:
         return np.full(links.nodes, np.nan)
-    return edge_support(links, rooting.parent, clip_nats=clip_nats)
+    return edge_support(links, rooting.parent, clip_nats=clip_nats, beside_copies=beside_copies)
 
 
 def _certain_children(links: Links, rooting: Rooting, certain: BoolArray) -> BoolArray:
@@ -215,5 +219,6 @@ def _history(links: Links, rooting: Rooting, link: IndexArray, rivals: Rivals, s
         decay=toward * np.append(links.decay, 0)[link],
         heads=toward * np.append(links.heads, 0)[link],
         batches=toward * np.append(links.batches, 0)[link],
+        gains=toward * np.append(links.gains, 0)[link],
         rounding=toward * np.append(links.rounding, 0)[link],
     )

@@ -10,6 +10,8 @@ from storage.types import BoolArray, FloatArray, IndexArray, WeightArray
 
 SURE_NATS = math.log(100)
 """What a sure witness says, heads and batches by themselves and decay where it is clear."""
+_SIZES = (1e-6, 1e6)
+"""Of likelihood ratios in nats: beyond them the formula is lost in rounding, and what it says is known."""
 TIE_NATS = 1e-6
 """Weight of what clipping cut off, on a logarithmic scale: it decides between equals and moves nothing else."""
 
@@ -30,6 +32,7 @@ class Links:
     decay: FloatArray  # (links,) log odds that left is the parent by who decayed, unclipped; 0 where silent
     heads: FloatArray  # (links,) the same by heads and vocabularies, bounded already
     batches: FloatArray  # (links,) the same by what normalisation layers counted, bounded already
+    gains: FloatArray  # (links,) the same by gains and biases, bounded already
     rounding: FloatArray  # (links,) log odds that left is the parent by who was rounded; 0 where not asked
     both: FloatArray  # (links,) nats per weight that both were rounded rather than one; 0 where not asked
     forced: IndexArray  # links that belong to the tree whatever they cost
@@ -47,8 +50,8 @@ class Links:
         each = (votes / max(1, self.parts)).astype(np.float32)
         return replace(self, forward=self.forward + votes, forward_parts=self.forward_parts + each[:, None])
 
-    def cost_beside_copies(self) -> FloatArray:
-        """Costs by which no link but its own leads to a cast or merge while another will do.
+    def beside_copies(self, cost: FloatArray) -> FloatArray:
+        """The `cost` (links,) by which no link but its own leads to a cast or merge while another will do.
 
         What is near a model is near its casts as well: rounding both to one grid makes what they share equal. A merge
         lies between its parents and so near to others of their kin. Whoever came through one is told by passage. What
@@ -57,7 +60,7 @@ class Links:
         made = self._children(self.forced[~self.noisy[self.forced]])
         to_made = np.isin(self.left, made) | np.isin(self.right, made)
         to_made[self.forced] = False
-        return self.cost + np.where(to_made, np.ptp(self.cost) + 1.0, 0.0) if len(self.cost) else self.cost
+        return cost + np.where(to_made, np.ptp(cost) + 1.0, 0.0) if len(cost) else cost
 
     def copies(self) -> set[int]:
         """Nodes whose parent is certain."""
@@ -92,12 +95,27 @@ class Links:
         return near
 
 
-def bounded_nats(links: Links, forward: FloatArray, *, clip_nats: float) -> FloatArray:
-    """Directions clipped yet different: links clipped alike would leave the root to the order of the nodes.
+def as_far_as_it_holds(nats: FloatArray) -> FloatArray:
+    """Log odds by slopes' likelihood ratio `nats`, of which nobody knows how much is worth believing.
 
-    Decay is another witness and clipped by itself; what heads, batches and rounding say is bounded already. A copy
-    or merge is certain: twice what all clipped links together could say, and still finite.
+    The model of a step holds nearly. If a share w of the ratio is right, the probability is 1 / (1 + exp(-w nats));
+    with any share from none to all as likely as any other its mean is log((1 + exp(nats)) / 2) / nats. So a small ratio
+    counts for half, and a large one grows as its logarithm does.
     """
-    clipped = np.clip(forward, -clip_nats, clip_nats) + TIE_NATS * np.arcsinh(forward) + links.rounding
-    clipped += np.clip(links.decay, -clip_nats, clip_nats) + links.heads + links.batches
+    size = np.clip(np.abs(nats), *_SIZES)
+    likely = (np.logaddexp(0.0, size) - math.log(2)) / size
+    held: FloatArray = np.sign(nats) * np.log(likely / (1 - likely))
+    return held
+
+
+def bounded_nats(links: Links, forward: FloatArray, *, clip_nats: float) -> FloatArray:
+    """Directions as far as they hold, clipped yet different: equal ones would leave the root to the order of the nodes.
+
+    Decay is another witness and clipped by itself; what heads, batches, gains and rounding say is bounded already. A
+    copy or merge is certain: twice what all clipped links together could say, and still finite.
+    """
+    clipped = (
+        np.clip(as_far_as_it_holds(forward), -clip_nats, clip_nats) + TIE_NATS * np.arcsinh(forward) + links.rounding
+    )
+    clipped += np.clip(links.decay, -clip_nats, clip_nats) + links.heads + links.batches + links.gains
     return np.where(links.certain != 0, 2 * clip_nats * links.nodes * links.certain, clipped)

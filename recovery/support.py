@@ -22,8 +22,11 @@ LINKS_IN_ALL = 5_000_000
 SEED = 20240527
 
 
-def edge_support(links: Links, parent: IndexArray, *, clip_nats: float) -> FloatArray:
-    """Share of resampled trees in which each node has its `parent`, (nodes,) float64; NaN at the root."""
+def edge_support(links: Links, parent: IndexArray, *, clip_nats: float, beside_copies: bool) -> FloatArray:
+    """Share of resampled trees in which each node has its `parent`, (nodes,) float64; NaN at the root.
+
+    `beside_copies` says whether the tree was chosen by `Links.beside_copies`: the resampled ones are then, too.
+    """
     generator = np.random.default_rng(SEED)
     resamples = int(np.clip(LINKS_IN_ALL // max(1, len(links.left)), FEWEST, RESAMPLES))
     rows = links.rows()
@@ -31,7 +34,8 @@ def edge_support(links: Links, parent: IndexArray, *, clip_nats: float) -> Float
     for _ in range(resamples):
         times = generator.multinomial(links.parts, np.full(links.parts, 1 / links.parts)).astype(np.float64)
         forward = bounded_nats(links, links.forward_parts.astype(np.float64) @ times, clip_nats=clip_nats)
-        chosen = _least_links(links, links.cost_parts.astype(np.float64) @ times, rows)
+        cost = links.cost_parts.astype(np.float64) @ times
+        chosen = _least_links(links, links.beside_copies(cost) if beside_copies else cost, rows)
         found += root_tree(UndirectedTree(links.left[chosen], links.right[chosen], forward[chosen])).parent == parent
     return np.where(parent >= 0, found / resamples, np.nan)
 

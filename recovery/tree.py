@@ -8,6 +8,7 @@ import numpy as np
 from recovery.adapted import most_common
 from recovery.batch_counts import counter_nats
 from recovery.duplicates import DistinctWeights, copies_of, copy_rows, distinct_weights
+from recovery.gains import gain_nats
 from recovery.ghosts import Ghost, with_ghosts
 from recovery.kin import History, most_likely_history
 from recovery.links import Links
@@ -95,6 +96,7 @@ def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:
         decay=pairs.decay[distinct.row],
         heads=pairs.heads[distinct.row],
         batches=counter_nats(_batches(distinct, evidence), distinct.left, distinct.right),
+        gains=gain_nats(evidence.gains, distinct.members[distinct.left], distinct.members[distinct.right]),
         rounding=np.zeros(len(distinct.row)),
         both=np.zeros(len(distinct.row)),
         forced=_forced_copies(distinct, pairs),
@@ -184,7 +186,7 @@ def _with_nats(
 ) -> tuple[Mapping[str, object], ...]:
     """What is known of the members' edges, with the nats that each of these gave to their direction."""
     said = [dict(known) for known in details]
-    for witness in ("decay", "heads", "batches", "rounding"):
+    for witness in ("decay", "heads", "batches", "gains", "rounding"):
         nats = getattr(history, witness)
         for node in np.flatnonzero(nats).tolist():
             said[int(nodes[node])][f"{witness}_nats"] = round(float(nats[node]), 1)
@@ -211,7 +213,7 @@ def _plain_graph(
         weight=np.ones(nodes),
         confidence=confidence,
         support=np.full(nodes, np.nan),
-        details=tuple(details_of(evidence, row) for _, row in edges),
+        details=tuple(details_of(evidence, *edge) for edge in edges),
         root_posterior=root_posterior,
         alternative=np.full(nodes, -1, dtype=np.int64),
         alternative_odds=np.full(nodes, np.nan),

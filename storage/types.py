@@ -174,6 +174,7 @@ class Architecture:
     parameters: int  # elements of all tensors of the model, comparable or not
     dtype: str  # stored format of most of the key's weights
     batch_counters: tuple[TensorSpec, ...] = ()  # of batches, under names that relatives agree on
+    gains: tuple[TensorSpec, ...] = ()  # gains and biases that are read, cut to what is read; names as above
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +306,13 @@ class TensorSource(Protocol):
         """
         ...
 
+    def gains(self) -> Mapping[str, WeightArray]:
+        """Some of the gains and biases, (values,) float32 each, by names that relatives agree on.
+
+        Raises `ModelUnreadable`.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
@@ -400,6 +408,8 @@ class ClusterEvidence:
     roundoff: tuple[float, ...] = ()  # unit roundoff of each member's stored format, where there is a sample
     sample_names: tuple[str, ...] = ()  # the layer of each block of the sample
     batches: IndexArray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))  # `recovery.batch_counts`
+    gains: tuple[WeightArray, ...] = ()  # (members, values) float32 of each gain or bias: `recovery.gains`
+    gains_changed: FloatArray = field(default_factory=lambda: np.zeros(0))  # (pairs,) share: `recovery.tuned_gains`
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ def verdict_line(found: Comparison) -> str:
     if found.kin is None:
         state = "identical" if found.identical else "compared"
         return f"{a} and {b} are of different architectures; what both have is {state}, kinship is not tested"
+    if found.identical and found.relation == "finetune":
+        return f"{a} and {b} differ in norms and biases alone; which came first the weights cannot say"
     if found.identical:
         return f"{a} and {b} have identical weights; which came first the weights cannot say"
     if found.relation is None:
@@ -103,7 +105,7 @@ def _direction(found: Comparison) -> str:
     if found.kin is False:
         return "means nothing between strangers"
     if found.identical:
-        return "none: the weights are identical"
+        return "none: the matrices are identical"
     if found.relation in COPIED:
         return f"{plain(found.parent or '')} {COPIED[found.relation]}, value by value: certain"
     return f"above 0: {plain(found.a)} is the parent; below: {plain(found.b)}; near 0: undecided"

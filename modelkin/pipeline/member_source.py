@@ -58,6 +58,13 @@ class MemberSource:
         except ModelUnreadable as error:
             raise MemberUnreadableError(self.place, error) from error
 
+    def gains(self) -> Mapping[str, WeightArray]:
+        """Gains and biases by name. Raises `MemberUnreadableError`."""
+        try:
+            return self.source.gains()
+        except ModelUnreadable as error:
+            raise MemberUnreadableError(self.place, error) from error
+
 
 def _finite(rows: WeightArray, name: str) -> WeightArray:
     if not np.isfinite(rows).all():

@@ -62,6 +62,10 @@ class Memory:
         """Nothing: there is no normalisation."""
         return {}
 
+    def gains(self) -> Mapping[str, WeightArray]:
+        """Nothing, either."""
+        return {}
+
 
 def _described(name: str, rows: int, cols: int) -> ComparableTensor:
     return ComparableTensor(name, rows, cols, in_key=True, spec=TensorSpec(name, "F32", (rows, cols), "memory", 0, 0))

@@ -48,6 +48,10 @@ class Weights:
         """Nothing: there is no batch normalisation in a ViT."""
         return {}
 
+    def gains(self) -> Mapping[str, WeightArray]:
+        """Nothing: matrices alone are loaded."""
+        return {}
+
     def changed(self, change: Callable[[WeightArray], WeightArray]) -> "Weights":
         """The model with every matrix of its blocks changed."""
         inside = self.key_names

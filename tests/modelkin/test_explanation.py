@@ -130,7 +130,7 @@ def test_of_thousands_of_modules_a_few_are_shown():
     assert text.endswith("[m0, m1, m2, m3, m4, m5, m6, m7, and 4992 more])")
 
 
-@pytest.mark.parametrize("witness", ["rounding", "decay", "heads", "batches"])
+@pytest.mark.parametrize("witness", ["rounding", "decay", "heads", "batches", "gains"])
 def test_what_tells_a_direction_beside_slopes_is_a_witness_of_its_own(witness: str):
     edge = replace(EDGE, relation="lora", direction_nats=-1.0, details=f'{{"rank": 4, "{witness}_nats": 9.2}}')
     told = explain(replace(FACTS, edges=(edge,)))

@@ -29,7 +29,7 @@ def evidence_of(root: Weights, child: Weights, dtype: str = "F32") -> ClusterEvi
 def test_an_adapter_is_told_by_rank_and_modules(root: Weights):
     evidence = evidence_of(root, adapt(root, domain(0, 1), seed=1, rank=3))
     assert relation_of(evidence, 0, 0) == "lora"
-    details = details_of(evidence, 0)
+    details = details_of(evidence, 0, 0)
     assert details["rank"] == 3
     assert details["modules"] == ["mix", "up"]
     assert details["untouched_layers"] > 0
@@ -43,19 +43,19 @@ def test_a_fine_tune_is_told_by_the_size_of_its_step(root: Weights):
     layers = [name for name in root if min(root[name].shape) >= 16]
     squares = [sum(((model[n].astype(float)) ** 2).sum() for n in layers) for model in (root, child)]
     step = sum(((child[n].astype(float) - root[n]) ** 2).sum() for n in layers)
-    assert details_of(evidence, 0)["step"] == pytest.approx(np.sqrt(step / np.mean(squares)), rel=1e-6)
+    assert details_of(evidence, 0, 0)["step"] == pytest.approx(np.sqrt(step / np.mean(squares)), rel=1e-6)
 
 
 def test_copies_are_told_by_their_format(root: Weights):
     cast = evidence_of(root, rounded(root, torch.bfloat16), "BF16")
     assert relation_of(cast, 0, 0) == "cast"
-    assert details_of(cast, 0) == {"agreement": 1.0, "bits": 16}
+    assert details_of(cast, 0, 0) == {"agreement": 1.0, "bits": 16}
     pruned = evidence_of(
         root, {n: np.where(np.abs(w) < np.median(np.abs(w)), np.float32(0), w) for n, w in root.items()}
     )
     assert relation_of(pruned, 0, 0) == "pruned"
-    assert details_of(pruned, 0)["sparsity"] == pytest.approx(0.5, abs=0.01)
-    assert "pattern" not in details_of(pruned, 0)
+    assert details_of(pruned, 0, 0)["sparsity"] == pytest.approx(0.5, abs=0.01)
+    assert "pattern" not in details_of(pruned, 0, 0)
 
 
 def test_two_of_four_is_named_as_a_pattern(root: Weights):
@@ -67,7 +67,7 @@ def test_two_of_four_is_named_as_a_pattern(root: Weights):
         return kept.reshape(weight.shape)
 
     evidence = evidence_of(root, {n: half(w) for n, w in root.items()})
-    assert details_of(evidence, 0)["pattern"] == "2:4"
+    assert details_of(evidence, 0, 0)["pattern"] == "2:4"
 
 
 def test_a_quantised_copy_tells_bits_and_group(root: Weights):
@@ -77,7 +77,7 @@ def test_a_quantised_copy_tells_bits_and_group(root: Weights):
 
     evidence = evidence_of(root, {n: int8(w) for n, w in root.items()})
     assert relation_of(evidence, 0, 0) == "quantized"
-    assert (details_of(evidence, 0)["bits"], details_of(evidence, 0)["group"]) == (8, "row")
+    assert (details_of(evidence, 0, 0)["bits"], details_of(evidence, 0, 0)["group"]) == (8, "row")
 
 
 def test_equal_weights_are_duplicates_and_a_root_has_no_relation(root: Weights):
@@ -85,8 +85,8 @@ def test_equal_weights_are_duplicates_and_a_root_has_no_relation(root: Weights):
     assert relation_of(evidence, 0, 0) == "duplicate"
     assert relation_of(evidence, -1, -1) is None
     assert relation_of(evidence, 0, -1) == "finetune"
-    assert details_of(evidence, 0) == {}
-    assert details_of(evidence, -1) == {}
+    assert details_of(evidence, 0, 0) == {}
+    assert details_of(evidence, -1, -1) == {}
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_a_copy_with_scales_is_told_with_its_bits_and_groups(trained, layout: La
     root = rounded(wide(trained[0]), dtype)
     found = evidence(root, copied(root, layout))
     assert relation_of(found, 0, 0) == "quantized"
-    details = details_of(found, 0)
+    details = details_of(found, 0, 0)
     assert (details["bits"], details["group"]) == (8, group)
     assert details["agreement"] > 0.9995
     backward = evidence(copied(root, layout), root).pairs
@@ -98,7 +98,7 @@ def test_a_copy_with_scales_is_told_with_its_bits_and_groups(trained, layout: La
 def test_arithmetic_in_bfloat16_is_followed(trained):
     root = rounded(wide(trained[0]), torch.bfloat16)
     found = evidence(root, copied(root, in_halves))
-    assert details_of(found, 0)["agreement"] > 0.9995
+    assert details_of(found, 0, 0)["agreement"] > 0.9995
 
 
 @pytest.mark.parametrize("layout", [fp8_channel, fp8_block, nvfp4_modelopt])
@@ -160,7 +160,7 @@ def test_a_copy_in_nvfp4_is_told_and_only_of_its_source(trained, layout: Layout,
     near = {n: (w * (1 + 1e-3 * generator.normal(size=w.shape))).astype(np.float32) for n, w in root.items()}
     found = evidence(root, copied(root, layout), near, tuned)
     assert found.pairs.copy.tolist() == [1, 0, 0, 0, 0, 0]
-    details = details_of(found, 0)
+    details = details_of(found, 0, 0)
     assert (details["bits"], details["group"]) == (4, 16)
     assert details["agreement"] > 0.9995
 

@@ -48,7 +48,7 @@ def edge(updates: int) -> tuple[str | None, float]:
     child = {name: parent[name] + 0.5 * steps[name] / np.sqrt((steps[name] ** 2).mean()) for name in LAYERS}
     sources = [MemorySource({name: w.astype(np.float32) for name, w in model.items()}) for model in (parent, child)]
     evidence = gather(sources, all_pairs(2), EvidenceSettings())
-    return relation_of(evidence, 0, 0), float(str(details_of(evidence, 0)["shape"]))
+    return relation_of(evidence, 0, 0), float(str(details_of(evidence, 0, 0)["shape"]))
 
 
 def test_a_long_step_is_continued_pre_training_only_where_it_is_the_sum_of_many():

@@ -55,7 +55,7 @@ def links(nodes: int, cost: np.ndarray, batches: np.ndarray, copies: Mapping[int
     certain = np.array([copies.get(row, 0) for row in range(len(left))])
     return Links(
         nodes, left, right, cost, nothing, certain, certain != 0, certain != 0, certain, nothing, nothing,
-        batches, nothing, nothing, np.flatnonzero(certain), none, none,
+        batches, nothing, nothing, nothing, np.flatnonzero(certain), none, none,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ class MemorySource:
     dtype: str = "F32"
     reads: list[tuple[str, int, int]] = field(default_factory=list)
     batches: Mapping[str, int] = field(default_factory=dict)
+    vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def tensors(self) -> Mapping[str, ComparableTensor]:
@@ -31,6 +32,9 @@ class MemorySource:
 
     def batch_counts(self) -> Mapping[str, int]:
         return self.batches
+
+    def gains(self) -> Mapping[str, WeightArray]:
+        return {name: held.astype(np.float32) for name, held in self.vectors.items()}
 
 
 def all_pairs(members: int) -> Pairs:

@@ -1,0 +1,78 @@
+"""Models trained in norms and biases alone, and copies that hold these in another format."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from recovery.evidence import gather
+from recovery.relations import details_of, relation_of
+from recovery.settings import EvidenceSettings
+from recovery.tree import recover_kin
+from recovery.tuned_gains import changed_share
+from tests.support.memory_source import MemorySource, all_pairs
+
+WIDTH = 32
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH))
+
+
+def tuned(kind: type[nn.Module]) -> nn.Module:
+    """A few steps on the biases of layers of a kind, and on gains where it has them; matrices stay as they are."""
+    model = net()
+    moving = [
+        weight
+        for layer in model
+        if isinstance(layer, kind)
+        for name, weight in layer.named_parameters()
+        if name == "bias" or kind is nn.LayerNorm
+    ]
+    optimizer = torch.optim.AdamW(moving, lr=1e-3)
+    x, wanted = torch.randn(2, 64, WIDTH)
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.mse_loss(model(x), wanted).backward()
+        optimizer.step()
+    return model
+
+
+def source(model: nn.Module) -> MemorySource:
+    arrays = {name: weight.detach().numpy() for name, weight in model.named_parameters()}
+    return MemorySource(
+        {name: held for name, held in arrays.items() if held.ndim == 2},
+        vectors={name: held for name, held in arrays.items() if held.ndim == 1},
+    )
+
+
+@pytest.mark.parametrize(("kind", "share"), [(nn.Linear, 1 / 2), (nn.LayerNorm, 1 / 2)])
+def test_tuning_norms_or_biases_alone_is_fine_tuning(kind, share):
+    evidence = gather([source(net()), source(tuned(kind))], all_pairs(2), EvidenceSettings())
+    assert evidence.pairs.identical.tolist() == [True]
+    assert relation_of(evidence, 0, 0) == "finetune"
+    assert details_of(evidence, 0, 0) == {"gains_changed": pytest.approx(share)}
+
+
+def test_a_copy_beside_it_stays_one():
+    sources = [source(net()), source(tuned(nn.LayerNorm)), source(net())]
+    graph = recover_kin(gather(sources, all_pairs(3), EvidenceSettings()))
+    assert graph.parent.tolist() == [-1, 0, 0]
+    assert graph.relation == (None, "finetune", "duplicate")
+
+
+@pytest.mark.parametrize("grid", [torch.bfloat16, torch.float16])
+def test_another_format_of_gains_is_no_training(grid):
+    gains = {"norm.weight": (1 + torch.randn(WIDTH) / 7).numpy()}
+    rounded = {name: torch.from_numpy(held).to(grid).float().numpy() for name, held in gains.items()}
+    less_one = {name: held - np.float32(1) for name, held in gains.items()}
+    for other in (gains, rounded, {name: held + np.float32(1) for name, held in less_one.items()}, {}):
+        assert changed_share(gains, other) == changed_share(other, gains) == 0
+    assert changed_share(less_one, {name: held + np.float32(1) for name, held in less_one.items()}) == 0
+
+
+def test_what_only_one_has_or_has_otherwise_shaped_is_not_compared():
+    left = {"a": np.zeros(16, np.float32), "b": np.zeros(16, np.float32), "c": np.zeros(16, np.float32)}
+    right = {"b": np.ones(20, np.float32), "c": np.eye(1, 16, dtype=np.float32)[0] / 3, "d": np.ones(16, np.float32)}
+    assert changed_share(left, right) == 1 / 16
