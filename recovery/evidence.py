@@ -98,7 +98,8 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
     sample = SampleRecord.over(layers, len(sources), budget_weights=settings.sample_weights)
     held = [source.gains() for source in sources]
     gains = gains_of(held)
-    kept = sample.nbytes + sum(held.nbytes for held in gains)
+    vectors = [*gains, *(values for by_name in held for values in by_name.values())]
+    kept = sample.nbytes + sum(values.nbytes for values in vectors)
     settings = replace(settings, memory_bytes=max(1, settings.memory_bytes - kept))
     moments, totals, by_layer = (
         [],

@@ -83,6 +83,7 @@ def _moved(held: Sequence[Mapping[str, WeightArray]], name: str, length: int) ->
     return moved
 
 
+@np.errstate(over="ignore", invalid="ignore")  # numbers that no training reaches say nothing
 def _there_and_back(
     gains: Sequence[WeightArray], before: Sequence[int] | IndexArray, after: Sequence[int] | IndexArray
 ) -> tuple[FloatArray, FloatArray]:
@@ -91,13 +92,14 @@ def _there_and_back(
     One difference serves both, since <y, x - y> = -<x, y - x> - |y - x|^2.
     """
     ends = np.stack([np.asarray(before, dtype=np.int64), np.asarray(after, dtype=np.int64)])
+    asked, place = np.unique(ends, return_inverse=True)
     sums, counts = np.zeros(ends.shape), np.zeros(ends.shape)
     for held in gains:
-        moved = np.einsum("mv,mv->m", held, held, dtype=np.float64)[ends]  # squared lengths
+        squares = np.square(held[asked], dtype=np.float64).sum(1)[place.reshape(ends.shape)]
         there, step = _products(held, *ends)
-        known = moved * step > 0  # not where either end lacks the tensor
-        along = np.stack([there, -there - step])
-        sums[known] += along[known] / np.sqrt((moved * step)[known])
+        along, lengths = np.stack([there, -there - step]), np.sqrt(squares * step)
+        known = (lengths > 0) & np.isfinite(along)  # not where either end lacks the tensor
+        sums[known] += along[known] / lengths[known]
         counts += known
     forth, back = np.where(counts >= FEWEST_GAINS, sums / np.maximum(counts, 1), np.nan)
     return forth, back

@@ -14,6 +14,7 @@ from modelkin.weights import opened_weights
 from storage.errors import ModelUnreadable, UnknownModel, UsageError
 from tests.support.graphs import model_graph
 from tests.support.model_folder import Weights, write_broken, write_models
+from tests.support.repositories import random_tensors, write_model
 from tests.support.small_index import build_index
 
 PARENTS = {"org/root": None, "org/child": "org/root", "org/stranger": None}
@@ -79,6 +80,15 @@ def test_identical_weights_have_no_parent(folder: Path, tmp_path: Path):
     found = compared(str(file), str(folder / "org/root"), tmp_path)
     assert (found.identical, found.kin, found.parent, found.relation) == (True, True, None, "duplicate")
     assert found.cosine == pytest.approx(1.0)
+
+
+def test_models_that_differ_in_norms_alone_are_said_to(tmp_path: Path):
+    tensors = random_tensors(layers=2, seed=0)
+    write_model(tmp_path, "org/plain", tensors)
+    write_model(tmp_path, "org/normed", {n: held + 0.1 if held.ndim == 1 else held for n, held in tensors.items()})
+    found = compared(str(tmp_path / "org/plain"), str(tmp_path / "org/normed"), tmp_path)
+    assert (found.identical, found.parent, found.relation) == (True, None, "finetune")
+    assert "differ in norms and biases alone" in verdict_line(found)
 
 
 def test_a_low_rank_step_is_seen_as_one(folder: Path, weights: dict[str, Weights], tmp_path: Path):

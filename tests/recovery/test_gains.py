@@ -182,3 +182,9 @@ def test_of_many_tensors_those_that_most_members_have_are_compared():
     gains = read(sources)
     assert len(gains) == 32
     assert not any(np.isnan(held).any() for held in gains)
+
+
+def test_numbers_that_no_training_reaches_say_nothing():
+    huge = np.full((4, 50), 3e38)
+    assert math.isnan(mean_cosines(read(made(huge, -huge)), [0], [1])[0])
+    assert gain_nats(read(made(huge, -huge)), [0], [1]).tolist() == [0]
