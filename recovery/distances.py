@@ -10,8 +10,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-ORDINARY = 2.0**60
-"""No weights of models are larger than that, and no layer's range smaller than one over it."""
+ORDINARY = 2.0**50
+"""No weights of models are larger than that, and no layer's range smaller than one over it: their squares, and sums of
+these, are numbers of float32."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,14 +64,14 @@ def evidence_of(
         return gather(sources, all_pairs(len(models)), settings)
 
 
-def assert_same(a: ClusterEvidence, b: ClusterEvidence):
+def assert_same(a: ClusterEvidence, b: ClusterEvidence, *, rtol: float = 1e-9, atol: float = 1e-7):
     for part in ("pairs", "moments"):
         for field in fields(getattr(a, part)):
             x, y = (getattr(getattr(e, part), field.name) for e in (a, b))
             if field.name == "layers":
                 assert x == y
             else:
-                np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-7, err_msg=field.name)
+                np.testing.assert_allclose(x, y, rtol=rtol, atol=atol, err_msg=field.name)
 
 
 def test_blocks_compared_side_by_side_say_the_same():
@@ -135,7 +135,8 @@ def test_tiles_give_the_same_evidence_as_the_whole(
 @pytest.mark.parametrize("memory_bytes", [1, 2_700_000])
 def test_tiles_of_compiled_loops_give_the_same_evidence_as_the_whole(family: list[Weights], memory_bytes: int):
     whole = evidence_of(family, spectrum_rows=13)
-    assert_same(evidence_of(family, spectrum_rows=13, memory_bytes=memory_bytes, device="loops"), whole)
+    found = evidence_of(family, spectrum_rows=13, memory_bytes=memory_bytes, device="loops")
+    assert_same(found, whole, rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(350, 250), (250, 350)])
