@@ -31,7 +31,9 @@ SLACK = 2.0**-20
 Number = type[np.float32] | type[np.float64]
 """What differences are taken, multiplied and, over a few of them, added up in."""
 Four = tuple[Any, Any, Any, Any]
-Lines = tuple[WeightArray, WeightArray, WeightArray, WeightArray]
+Places = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
+"""Where `LINES` rows of a member begin; without a sign, since loops ask of signed ones whether they count from the end.
+Loops take these rather than parts of the weights, each of which is counted as a holder of them."""
 
 
 class Ends(NamedTuple):
@@ -134,8 +136,9 @@ def _add_pairs(tile: Rows, ends: Ends, scaling: Scaling, sums: Sums, by_column: 
 @compiled
 def _add_lines(tile: Rows, part: Part, sums: Sums, columns: Columns, start: int) -> float:
     """Gives how far the farthest two weights lie apart, to float32's rounding."""
-    u, v, pair = _lines(tile, part.left, part), _lines(tile, part.right, part), part.pair
-    dots, squares, (l1, farthest, changed) = _line_sums(u, v, columns)
+    pair, cols = part.pair, np.uint64(part.high - part.low)
+    u, v = _begins(tile, part.left, part), _begins(tile, part.right, part)
+    dots, squares, (l1, farthest, changed) = _line_sums(tile.flat, u, v, columns, cols)
     sums.l1[pair] += l1
     sums.changed[pair] += changed
     for row in range(part.last - part.first):
@@ -152,20 +155,24 @@ def _widen(columns: Columns, sums: Sums, pair: int, low: int) -> None:
 
 
 @compiled
-def _lines(tile: Rows, member: int, part: Part) -> Lines:
-    """`LINES` rows of a member; where there are fewer, one of the left member's, which does not differ from itself."""
-    first, count = part.first, part.last - part.first
-    other = line(tile, part.left, first, part.low, part.high)
+def _begins(tile: Rows, member: int, part: Part) -> Places:
+    """Where there are fewer rows, one of the left member's, which does not differ from itself."""
+    count = part.last - part.first
+    own = np.uint64(part.left * tile.stride + part.first * tile.cols + part.low)
+    first = np.uint64(member * tile.stride + part.first * tile.cols + part.low)
+    cols = np.uint64(tile.cols)
     return (
-        line(tile, member, first, part.low, part.high),
-        line(tile, member, first + 1, part.low, part.high) if count > 1 else other,
-        line(tile, member, first + 2, part.low, part.high) if count > 2 else other,  # noqa: PLR2004
-        line(tile, member, first + 3, part.low, part.high) if count > 3 else other,  # noqa: PLR2004
+        first,
+        first + cols if count > 1 else own,
+        first + cols + cols if count > 2 else own,  # noqa: PLR2004
+        first + cols + cols + cols if count > 3 else own,  # noqa: PLR2004
     )
 
 
 @compiled
-def _line_sums(u: Lines, v: Lines, columns: Columns) -> tuple[Four, Four, tuple[float, float, float]]:
+def _line_sums(
+    flat: WeightArray, u: Places, v: Places, columns: Columns, cols: np.uint64
+) -> tuple[Four, Four, tuple[float, float, float]]:
     """Of each row, products of weights with their differences, and squares; those by column are added to `columns`.
 
     Of all: L1, the largest difference, how many differ.
@@ -174,18 +181,18 @@ def _line_sums(u: Lines, v: Lines, columns: Columns) -> tuple[Four, Four, tuple[
     number = col_dot.dtype.type
     a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = l1 = number(0)
     far, changed = np.int32(0), np.int32(0)
-    for col in range(len(u0)):
-        p0, q0, d0 = _products(u0[col], v0[col], number)
-        p1, q1, d1 = _products(u1[col], v1[col], number)
-        p2, q2, d2 = _products(u2[col], v2[col], number)
-        p3, q3, d3 = _products(u3[col], v3[col], number)
+    for col in range(cols):
+        p0, q0, d0 = _products(flat[u0 + col], flat[v0 + col], number)
+        p1, q1, d1 = _products(flat[u1 + col], flat[v1 + col], number)
+        p2, q2, d2 = _products(flat[u2 + col], flat[v2 + col], number)
+        p3, q3, d3 = _products(flat[u3 + col], flat[v3 + col], number)
         a0, a1, a2, a3 = a0 + p0, a1 + p1, a2 + p2, a3 + p3
         b0, b1, b2, b3 = b0 + q0, b1 + q1, b2 + q2, b3 + q3
         l1 += d0 + d1 + d2 + d3
         col_dot[col] += p0 + p1 + p2 + p3
         col_squared[col] += q0 + q1 + q2 + q3
-        f0, f1 = _bits(u0[col], v0[col]), _bits(u1[col], v1[col])
-        f2, f3 = _bits(u2[col], v2[col]), _bits(u3[col], v3[col])
+        f0, f1 = _bits(flat[u0 + col], flat[v0 + col]), _bits(flat[u1 + col], flat[v1 + col])
+        f2, f3 = _bits(flat[u2 + col], flat[v2 + col]), _bits(flat[u3 + col], flat[v3 + col])
         far = max(far, f0, f1, f2, f3)
         changed = np.int32(changed + np.int32(f0 != 0) + np.int32(f1 != 0) + np.int32(f2 != 0) + np.int32(f3 != 0))
     of_all = np.float64(l1), np.float64(np.int32(far).view(np.float32)), np.float64(changed)

@@ -29,8 +29,9 @@ from safetensors.torch import save_file
 from crawler.sources import FolderSource
 from recovery import schedule
 from recovery.evidence import gather
+from recovery.grams import gram
 from recovery.settings import EvidenceSettings
-from recovery.spectrum import SpectrumSample, gram, rank, squared_singular_values
+from recovery.spectrum import SpectrumSample, rank, squared_singular_values
 from scripts.benchmarks.measured import Figure
 from storage.types import ComparableTensor, Pairs, TensorSource, TensorSpec, WeightArray
 
