@@ -20,7 +20,7 @@ from storage.types import FloatArray, IndexArray, WeightArray
 
 LINES = 4
 """Rows whose sums are kept in registers, while their sum by column is added to memory once."""
-BAND = 8 * LINES
+BAND = 16 * LINES
 """Rows of a pair that are summed by column before these sums are widened."""
 SPAN = 1024
 """Columns that are compared at once: sums over them stay in the nearest cache."""

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from recovery import direction
-from recovery.grams import GRAM_LENGTH, frobenius, gram, participation
+from recovery.grams import frobenius, gram, participation
 from recovery.spectrum import (
     SINGLE_FLOOR,
     Noise,
@@ -182,7 +182,7 @@ def test_equal_layers_are_worth_one_draw():
 
 
 @pytest.mark.parametrize("order", [5, 64, 65, 200])
-@pytest.mark.parametrize("length", [210, GRAM_LENGTH + 10])
+@pytest.mark.parametrize("length", [210, 600])
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.float32, 1e-4)])
 def test_gram_matrices_are_products_of_differences(order: int, length: int, dtype: torch.dtype, error: float):
     members = torch.from_numpy(np.random.default_rng(0).normal(size=(4, order, length))).to(dtype)
