@@ -1,7 +1,7 @@
 """What sums of float32 products are good for, and which pairs must be asked again in float64.
 
 With u a line of the left member and r what the right one, v, has beyond it, float32 products that are widened after at
-most `compiled_pairs.SPAN` of them give |r|^2 to `ERROR` |r|^2, and <u, r> to `ERROR` |u| |r| (docs/decisions/0109).
+most `compiled_pairs.SPAN` of them give |r|^2 to a millionth, <u, r> to a millionth of |u| |r| (docs/decisions/0109).
 What is made of these sums is right to as much, but where they cancel: in the residual of v on u, or of u on v, of lines
 whose difference lies along them. Such lines only decayed, or vanished; their pairs are asked again in float64.
 """
@@ -15,8 +15,6 @@ from recovery.direction import VANISHED
 from recovery.sums import PairSums
 from storage.types import BoolArray, FloatArray, IndexArray
 
-ERROR = 2.0**-20
-"""More than sums of so many roundings that are independent of each other lose, in proportion."""
 ALONG = 2.0**-7
 """Of the longer of u's and v's squares, the part across r below which r lies along them: cosines above 0.996."""
 SMALL = 2.0**-60

@@ -19,22 +19,25 @@ from storage.types import FloatArray
 PRODUCT = 8
 """Quotients, of at most 23 digits each, whose product float64 holds: one logarithm for all."""
 TINY = float(np.finfo(np.float64).tiny)
+LEFT, RIGHT, SQUARED, WEIGHT, FACTOR, ROWS = 0, 2, 4, 5, 6, 7
+"""Rows of what is known of the lines that tell: squares of a side, products with the difference in the row after; then
+squares of the difference, weights, and factors that lines shrank by."""
 Said = tuple[float, float, float, float]
 
 
-class Sides(NamedTuple):
-    """Of lines (pairs, lines), or those of a pair that tell: squares in one member, products with the difference."""
+class Lines(NamedTuple):
+    """As `GroupSums`, float64 (pairs, lines)."""
 
     own: FloatArray
     dot: FloatArray
-    squared: FloatArray  # of the difference
+    squared: FloatArray
 
 
 def lines_say(lines: GroupSums, *, weights: int, rounding: Tensor) -> tuple[Tensor, Shrinking]:
     """`log_likelihood_ratio` and `Shrinking.of` lines of so many weights, with this `rounding` (pairs,)."""
     pairs = len(lines.draws)
     nats, shrinking = np.zeros(pairs), np.zeros((4, 2, pairs))
-    sums = Sides(lines.left_squared.numpy(), lines.left_dot.numpy(), lines.squared.numpy())
+    sums = Lines(lines.left_squared.numpy(), lines.left_dot.numpy(), lines.squared.numpy())
     freedom = weights - 1 if weights >= LEAST_WEIGHTS else 0
     _say(sums, lines.draws.numpy(), rounding.numpy(), freedom, nats, shrinking)
     return torch.from_numpy(nats), Shrinking(*torch.from_numpy(shrinking))
@@ -42,55 +45,61 @@ def lines_say(lines: GroupSums, *, weights: int, rounding: Tensor) -> tuple[Tens
 
 @compiled
 def _say(
-    sums: Sides, draws: FloatArray, rounding: FloatArray, freedom: int, nats: FloatArray, shrinking: FloatArray
+    sums: Lines, draws: FloatArray, rounding: FloatArray, freedom: int, nats: FloatArray, shrinking: FloatArray
 ) -> None:
-    room = np.empty((6, sums.own.shape[1]))
+    room = np.empty((ROWS, sums.own.shape[1]))
     for pair in range(len(nats)):
-        left, right, frozen = _telling(sums.own[pair], sums.dot[pair], sums.squared[pair], room)
-        nats[pair] = -draws[pair] / 2 * _log_quotient(left, right, frozen)
+        count, frozen = _telling(sums, pair, room)
+        nats[pair] = -draws[pair] / 2 * _log_quotient(room[:, :count], frozen)
         if freedom > 0:
-            shrinking[:, 0, pair] = _shrunk(left, right, freedom, rounding[pair], room)
-            shrinking[:, 1, pair] = _shrunk(right, left, freedom, rounding[pair], room)
+            for way, side in enumerate((RIGHT, LEFT)):
+                said = _shrunk(room[:, :count], side, freedom, rounding[pair])
+                for place in range(4):
+                    shrinking[place, way, pair] = said[place]
 
 
 @compiled
-def _telling(own: FloatArray, dots: FloatArray, squares: FloatArray, room: FloatArray) -> tuple[Sides, Sides, bool]:
-    """The lines that tell, seen from left and from right, and whether one did not change."""
+def _telling(sums: Lines, pair: int, room: FloatArray) -> tuple[int, bool]:
+    """How many lines tell, and whether one did not change."""
     count, frozen = 0, False
-    for line in range(len(own)):
-        squared = squares[line]
-        other = own[line] + 2 * dots[line] + squared
+    for line in range(sums.own.shape[1]):
+        own, dot, squared = sums.own[pair, line], sums.dot[pair, line], sums.squared[pair, line]
+        other = own + 2 * dot + squared
         frozen |= squared == 0
-        if squared > 0 and min(own[line], other) > VANISHED * squared:
-            room[0, count], room[1, count], room[2, count] = own[line], dots[line], squared
-            room[3, count], room[4, count] = other, -(dots[line] + squared)
+        if squared > 0 and min(own, other) > VANISHED * squared:
+            room[LEFT, count], room[LEFT + 1, count] = own, dot
+            room[RIGHT, count], room[RIGHT + 1, count] = other, -(dot + squared)
+            room[SQUARED, count] = squared
             count += 1
-    left = Sides(room[0, :count], room[1, :count], room[2, :count])
-    return left, Sides(room[3, :count], room[4, :count], room[2, :count]), frozen
+    return count, frozen
 
 
 @compiled
-def _log_quotient(left: Sides, right: Sides, frozen: bool) -> float:  # noqa: FBT001 - loops take no keywords
+def _log_quotient(lines: FloatArray, frozen: bool) -> float:  # noqa: FBT001 - loops take no keywords
     """Sum of log of |u|^2 |v - s u|^2 over |v|^2 |u - t v|^2, at the likeliest s and t."""
-    forward, reverse = (0.0, 0.0) if frozen else (_likeliest_shrink(left), _likeliest_shrink(right))
+    forward = 0.0 if frozen else _likeliest_shrink(lines, LEFT)
+    reverse = 0.0 if frozen else _likeliest_shrink(lines, RIGHT)
     total, product = 0.0, 1.0
-    for line in range(len(left.own)):
-        of_left, of_right = _residual(left, line, forward), _residual(right, line, reverse)
-        product *= left.own[line] * of_left / (right.own[line] * of_right)
+    for line in range(lines.shape[1]):
+        squared = lines[SQUARED, line]
+        of_left = _residual(lines[LEFT, line], lines[LEFT + 1, line], squared, forward)
+        of_right = _residual(lines[RIGHT, line], lines[RIGHT + 1, line], squared, reverse)
+        product *= lines[LEFT, line] * of_left / (lines[RIGHT, line] * of_right)
         if line % PRODUCT == PRODUCT - 1:
             total, product = total + np.log(product), 1.0
     return float(total + np.log(product))
 
 
 @compiled
-def _likeliest_shrink(side: Sides) -> float:
+def _likeliest_shrink(lines: FloatArray, side: int) -> float:
     shrink = 0.0
     for _ in range(ITERATIONS):
         information = slope = 0.0
-        for line in range(len(side.own)):
-            weight = 1 / _residual(side, line, shrink)
-            information += weight * side.own[line]
-            slope += weight * side.dot[line]
+        for line in range(lines.shape[1]):
+            own, dot = lines[side, line], lines[side + 1, line]
+            weight = 1 / _residual(own, dot, lines[SQUARED, line], shrink)
+            information += weight * own
+            slope += weight * dot
         new = -slope / information if information > 0 else 0.0
         converged = abs(new - shrink) <= SHRINK_FLOOR + SHRINK_TOLERANCE * abs(shrink)
         shrink = new
@@ -100,62 +109,53 @@ def _likeliest_shrink(side: Sides) -> float:
 
 
 @compiled
-def _residual(side: Sides, line: int, shrink: float) -> float:
-    squared = side.squared[line]
-    return float(max(squared + shrink * (2 * side.dot[line] + shrink * side.own[line]), RESIDUAL_FLOOR * squared))
+def _residual(own: float, dot: float, squared: float, shrink: float) -> float:
+    return float(max(squared + shrink * (2 * dot + shrink * own), RESIDUAL_FLOOR * squared))
 
 
 @compiled
-def _shrunk(left: Sides, right: Sides, freedom: int, rounding: float, room: FloatArray) -> Said:
-    """Mean, precision, `moved` and `alone` of how far right shrank from left."""
-    count = len(left.own)
-    weights, factors = room[5, :count], np.empty(count)
-    total = first = moved = scatter = 0.0
+def _shrunk(lines: FloatArray, side: int, freedom: int, rounding: float) -> Said:
+    """Mean, precision, `moved` and `alone` of how far this side shrank from the other."""
+    count, other = lines.shape[1], RIGHT - side
+    total = first = moved = 0.0
     for line in range(count):
-        weight, factor, beyond = _weighed(left, right, line, rounding)
-        weights[line], factors[line] = weight * freedom, factor
-        total += weights[line]
-        first += weights[line] * factor
-        moved += weights[line] * beyond
-    mean = first / max(total, TINY)
-    for line in range(count):
-        scatter += weights[line] * (factors[line] - mean) ** 2
-    precision = total / max(scatter / max(count - 1, 1), 1.0) if count > 1 else 0.0
-    return mean, precision, moved / max(total, TINY), _alone(left, right, rounding, weights, factors)
+        scale = 1 / lines[side, line]
+        factor, apart = lines[side + 1, line] * scale, lines[SQUARED, line] * scale
+        rest = max(apart - factor * factor, DECAY_FLOOR * apart)
+        error = rounding * max(lines[other, line] * scale, 1.0)
+        weight = freedom / max(rest, error)
+        lines[WEIGHT, line], lines[FACTOR, line] = weight, factor
+        total += weight
+        first += weight * factor
+        moved += weight * max(rest - error, 0.0)
+    scatter = _scatter(lines, first / max(total, TINY)) / max(count - 1, 1)
+    precision = total / max(scatter, 1.0) if count > 1 else 0.0
+    return first / max(total, TINY), precision, moved / max(total, TINY), _alone(lines, side, rounding)
 
 
 @compiled
-def _weighed(left: Sides, right: Sides, line: int, rounding: float) -> tuple[float, float, float]:
-    """A line's weight for one degree of freedom, how far it shrank, and what moved it besides, beyond rounding."""
-    factor, rest = _parted(left, right, line)
-    error = rounding * max(left.own[line] / right.own[line], 1.0)
-    return 1 / max(rest, error), factor, max(rest - error, 0.0)
+def _scatter(lines: FloatArray, mean: float) -> float:
+    scatter = 0.0
+    for line in range(lines.shape[1]):
+        scatter += lines[WEIGHT, line] * (lines[FACTOR, line] - mean) ** 2
+    return scatter
 
 
 @compiled
-def _parted(left: Sides, right: Sides, line: int) -> tuple[float, float]:
-    """How far a line shrank, and the square of what else moved it, relative to its own."""
-    scale = 1 / right.own[line]
-    factor, apart = right.dot[line] * scale, left.squared[line] * scale
-    return factor, max(apart - factor * factor, DECAY_FLOOR * apart)
-
-
-@compiled
-def _alone(left: Sides, right: Sides, rounding: float, weights: FloatArray, factors: FloatArray) -> float:
-    """Nats of the lines that nothing else moved, whose factors are overwritten with 0 where that is not so."""
-    count, total, first, scatter = 0, 0.0, 0.0, 0.0
-    for line in range(len(weights)):
-        factor, rest = _parted(left, right, line)
-        explained = factor * factor
+def _alone(lines: FloatArray, side: int, rounding: float) -> float:
+    """Nats of the lines that nothing else moved; the others lose their weight."""
+    count, total, first = 0, 0.0, 0.0
+    for line in range(lines.shape[1]):
+        explained, apart = lines[FACTOR, line] ** 2, lines[SQUARED, line] / lines[side, line]
+        rest = max(apart - explained, DECAY_FLOOR * apart)
         if explained > ROUNDED_BACK * rounding and explained >= STILL_SHARE * (explained + rest):
             count += 1
-            total += weights[line]
-            first += weights[line] * factor
+            total += lines[WEIGHT, line]
+            first += lines[WEIGHT, line] * lines[FACTOR, line]
         else:
-            weights[line] = 0.0
+            lines[WEIGHT, line] = 0.0
     if count <= 1 or first <= 0:
         return 0.0
     mean = first / total
-    for line in range(len(weights)):
-        scatter += weights[line] * (factors[line] - mean) ** 2
-    return float(count / 2 * np.log1p(mean**2 / max(scatter / total, AGREEMENT_FLOOR * mean**2)))
+    spread = _scatter(lines, mean) / total
+    return float(count / 2 * np.log1p(mean**2 / max(spread, AGREEMENT_FLOOR * mean**2)))
