@@ -28,9 +28,9 @@ The error is uniform within a unit in the last place, 2 roundoff 2**e for weight
 roundoff**2 4**e / 3. With magnitudes spread evenly over octaves, 4**e is the weight squared times 2 log(2) / 3.
 """
 SINGLE_FLOOR = 2.0**-14
-"""Of a Gram matrix's norm: where all eigenvalues lie above, float32 gives the log-determinant to some 1e-4 nats."""
-SINGLE_LEAST = 2.0**-60
-"""Norms of Gram matrices above that have lost nothing to the smallest float32."""
+"""Of a Gram matrix's norm: where all eigenvalues lie above, float32 gives the log-determinant to 1e-3 nats."""
+SINGLE_RANGE = 2.0**60
+"""Gram matrices whose norm lies within that and one over it have lost nothing to the limits of float32."""
 EDGE_DEVIATIONS = 5.0
 """Standard deviations of the largest squared singular value of noise (Johnstone 2001) that are left above its edge."""
 SMALLEST_VARIANCE = 2.0**-252  # the square of float32's smallest normal number: where whole layers are zero
@@ -218,7 +218,9 @@ def fills_sample(grams: Tensor, norm: Tensor, edge_squared: Tensor) -> Tensor:
     diagonal.sub_(edge.unsqueeze(1))
     filled: Tensor = torch.linalg.cholesky_ex(grams).info == 0
     diagonal.copy_(kept)
-    return filled & (norm > SINGLE_LEAST) if grams.dtype == torch.float32 else filled
+    if grams.dtype == torch.float32:
+        filled &= (norm > 1 / SINGLE_RANGE) & (norm < SINGLE_RANGE)
+    return filled
 
 
 def _cost_of_filled(grams: Tensor, variance: Tensor, *, sample: SpectrumSample) -> Tensor:
