@@ -103,7 +103,8 @@ def test_pairs_equal_the_plain_method(family: list[Weights], device: str):
     for row, (a, b) in enumerate(zip(pairs.left, pairs.right, strict=True)):
         u, v = family[a], family[b]
         assert pairs.step_cost[row] == pytest.approx(step_cost(u, v, roundoff[a], roundoff[b]), rel=1e-6)
-        assert pairs.direction[row] == pytest.approx(direction(u, v), rel=1e-6, abs=1e-6)
+        few_digits = 1e-4 if device == "loops" else 1e-6  # float32's, of some thousand nats for either way
+        assert pairs.direction[row] == pytest.approx(direction(u, v), rel=1e-6, abs=few_digits)
 
 
 @EVERY_WAY
