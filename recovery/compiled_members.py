@@ -144,8 +144,8 @@ def _merge(powers: Powers, member: int, weights: WeightArray) -> None:
 @compiled
 def _sum(weights: WeightArray) -> float:
     total = 0.0
-    for weight in weights:
-        total += np.float64(weight)
+    for place in range(len(weights)):  # vector units are not used where it runs over the weights themselves
+        total += np.float64(weights[place])
     return total
 
 

@@ -10,8 +10,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-ORDINARY = 2.0**60
-"""No weights of models are larger than that, and no layer's range smaller than one over it."""
+ORDINARY = 2.0**50
+"""No weights of models are larger than that, and no layer's range smaller than one over it: their squares, and sums of
+these, are numbers of float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ def _picked(members: Tensor, wanted: Tensor) -> Tensor:
     return members.narrow(0, int(wanted), 1) if len(wanted) == 1 else members.index_select(0, wanted)
 
 
-def difference(weights: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """What right has beyond left (pairs, ...) in float64, of members' `weights` (members, ...)."""
-    return _picked(weights, right).to(torch.float64, copy=True).sub_(_picked(weights, left))
+def difference(weights: Tensor, left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
+    """What right has beyond left (pairs, ...) in float64 or float32, of members' `weights` (members, ...)."""
+    u, v = _picked(weights, left), _picked(weights, right)
+    return torch.sub(v, u) if weights.dtype == dtype else v.to(dtype, copy=True).sub_(u)

@@ -40,6 +40,8 @@ class LayerCopies:
 
     def see_pairs(self, block: Tensor, first: int, last: int) -> None:
         """Judges the pairs `first:last` by a block, float32 (members, rows, cols)."""
+        if not self.possible[first:last].any():
+            return
         unequal = list(self._unequal(block, first, last))
         new = [way for way in unequal if way not in self.claims]
         for way, claims in zip(new, self._screened(block, new), strict=True):

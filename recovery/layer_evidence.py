@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from recovery.block_sums import BlockSums
@@ -10,6 +13,7 @@ from recovery.copies import CopySearch
 from recovery.decay import Shrinking, rounding_variance
 from recovery.direction import GroupSums, log_likelihood_ratio
 from recovery.distances import Scale
+from recovery.grams import gram
 from recovery.moments import LayerMoments
 from recovery.sample import SampleRecord
 from recovery.schedule import LayerSchedule, spans
@@ -17,13 +21,22 @@ from recovery.spectrum import (
     RoundingProfile,
     SpectrumSample,
     SpectrumVerdict,
-    gram,
     judge_spectra,
     rounding_profile,
 )
 from recovery.sums import MemberSums, PairSums, Summing, Wanted
 from recovery.tiles import LayerTiles
 from recovery.workers import Workers
+
+ALL = slice(None)
+
+
+class LinesSay(Protocol):
+    """What is asked of the sums of rows, or of columns."""
+
+    def __call__(self, lines: GroupSums, *, weights: int, rounding: Tensor) -> tuple[Tensor, Shrinking]:
+        """(pairs,) nats of direction, and decay."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +112,30 @@ class LayerComparison:
         for begin, end in spans(last - first, self.schedule.judged_pairs):
             ends = self.left[first + begin : first + end], self.right[first + begin : first + end]
             batch = _PairBatch(sums, slice(begin, end), *ends)
-            yield _judge(batch, members, self._spectra(batch, members, rounding), self._rounding(batch))
+            spectra, error = self._spectra(batch, members, rounding), self._rounding(batch)
+            yield _judge(batch, members, spectra, error, say=self._lines_say)
 
     def _rounding(self, batch: "_PairBatch") -> Tensor:
         error = rounding_variance(self.roundoff)
         return error[batch.left] + error[batch.right]
+
+    @property
+    def _lines_say(self) -> LinesSay:
+        if not self.loops:
+            return lines_say
+        from recovery import compiled_lines  # noqa: PLC0415 - the compiler is loaded where it pays
+
+        return compiled_lines.lines_say
 
     def _spectra(self, batch: "_PairBatch", members: MemberSums, rounding: RoundingProfile) -> SpectrumVerdict:
         """In parts: a Gram matrix takes far more memory than all else that is judged of a pair."""
         sample, noise = self.tiles.sample, rounding.noise(batch.left, batch.right)
         judged = []
         for begin, end in spans(len(batch.left), self.schedule.spectrum_pairs):
-            grams = batch.part(begin, end).gram(members, sample)
-            judged.append(judge_spectra(grams, noise.of(slice(begin, end)), sample=sample))
+            part = batch.part(begin, end)
+            grams = part.gram(members, sample, torch.float32 if self.loops else torch.float64)
+            exactly = partial(part.gram, members, sample, torch.float64) if self.loops else None
+            judged.append(judge_spectra(grams, noise.some(slice(begin, end)), sample=sample, exactly=exactly))
         return SpectrumVerdict.joined(judged)
 
 
@@ -134,21 +158,31 @@ class _PairBatch:
         squared = members.col_squared[self.left]
         return GroupSums(squared, self.sums.col_dot[self.at], self.sums.col_squared[self.at], draws)
 
-    def gram(self, members: MemberSums, sample: SpectrumSample) -> Tensor:
-        """Of the sampled lines (pairs, order, order); equal layers need no product."""
-        changed = self.sums.changed[self.at] > 0
+    def gram(
+        self, members: MemberSums, sample: SpectrumSample, dtype: torch.dtype, some: slice | Tensor = ALL
+    ) -> Tensor:
+        """Of the sampled lines (pairs, order, order), of some of the pairs; equal layers need no product."""
+        left, right, changed = self.left[some], self.right[some], self.sums.changed[self.at][some] > 0
         if changed.all():
-            return gram(members.lines, self.left, self.right)
-        grams = self.sums.l1.new_zeros((len(self.left), sample.order, sample.order))
+            return gram(members.lines, left, right, dtype)
+        grams = torch.zeros((len(left), sample.order, sample.order), dtype=dtype, device=left.device)
         if changed.any():
-            grams[changed] = gram(members.lines, self.left[changed], self.right[changed])
+            grams[changed] = gram(members.lines, left[changed], right[changed], dtype)
         return grams
 
 
-def _judge(batch: _PairBatch, members: MemberSums, spectra: SpectrumVerdict, rounding: Tensor) -> LayerVerdict:
+def lines_say(lines: GroupSums, *, weights: int, rounding: Tensor) -> tuple[Tensor, Shrinking]:
+    """(pairs,) nats of direction, and decay, from lines of so many weights and this `rounding` (pairs,)."""
+    return log_likelihood_ratio(lines), Shrinking.of(lines, weights=weights, rounding=rounding)
+
+
+def _judge(
+    batch: _PairBatch, members: MemberSums, spectra: SpectrumVerdict, rounding: Tensor, *, say: LinesSay
+) -> LayerVerdict:
     by_row, by_column = batch.row_sums(members, spectra.draws), batch.col_sums(members, spectra.draws)
     rows, cols = members.row_squared.shape[1], members.col_squared.shape[1]
-    shrinking = Shrinking.of(by_row, weights=cols, rounding=rounding)
+    of_rows, shrinking = say(by_row, weights=cols, rounding=rounding)
+    of_columns, other = say(by_column, weights=rows, rounding=rounding)
     norm = members.row_squared.sum(1)
     return LayerVerdict(
         l_ft=batch.sums.l_ft[batch.at],
@@ -161,6 +195,6 @@ def _judge(batch: _PairBatch, members: MemberSums, spectra: SpectrumVerdict, rou
         rank=spectra.rank,
         finer_rank=spectra.finer_rank,
         step_cost=spectra.step_cost,
-        direction=(log_likelihood_ratio(by_row) + log_likelihood_ratio(by_column)) / 2,
-        shrinking=shrinking.sharper(Shrinking.of(by_column, weights=rows, rounding=rounding)),
+        direction=(of_rows + of_columns) / 2,
+        shrinking=shrinking.sharper(other),
     )

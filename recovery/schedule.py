@@ -26,7 +26,7 @@ BLOCK_WEIGHTS = 2**18
 """Weights of all members in a block: what pairs share stays in the processor's cache while they are compared."""
 PAIR_WEIGHTS = 2**16
 """Weights of one pair, or of several small ones, compared at once."""
-SPECTRUM_NUMBERS = 2**17
+SPECTRUM_NUMBERS = 2**18
 """Numbers of Gram matrices that are judged at once: operations on one alone take as long to begin as to end."""
 LINE_ASPECT = 4
 """Weights that are taken of a sampled line, over the number of lines asked for."""

@@ -3,7 +3,8 @@
 A step is a matrix d whose rows (or columns) are independent draws of an unknown covariance. Its maximised negative
 log-likelihood is m/2 * log det(d d^T / m + n^2), m the longer side, n^2 the variance of the stored numbers' rounding,
 which keeps bit-identical layers and low rank finite. Singular values come from the float64 Gram matrix on the smaller
-side: squaring loses those below 1e-8 of the largest, which is where float32's rounding lies.
+side: squaring loses those below 1e-8 of the largest, which is where float32's rounding lies. A Gram matrix in float32
+serves those of full rank that are not nearly singular (`fills_sample`); all others are asked again in float64.
 
 Neither question needs singular values where the difference is of full rank above the noise, as after full fine-tuning:
 the determinant is that of a Cholesky factor, and that there is a factor of the Gram matrix less the edge of the noise
@@ -11,14 +12,14 @@ proves all its eigenvalues to lie above that edge. Two factors take a third of t
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from recovery.distances import difference
-from recovery.schedule import PAIR_WEIGHTS, spans, taken_of_line
+from recovery.grams import frobenius, participation
+from recovery.schedule import taken_of_line
 
 ROUNDING = 2 * math.log(2) / 9
 """Variance of a rounding error, over unit roundoff squared times the weight squared.
@@ -26,10 +27,10 @@ ROUNDING = 2 * math.log(2) / 9
 The error is uniform within a unit in the last place, 2 roundoff 2**e for weights from 2**e to 2**(e+1). Its variance is
 roundoff**2 4**e / 3. With magnitudes spread evenly over octaves, 4**e is the weight squared times 2 log(2) / 3.
 """
-GRAM_BLOCK = 72
-"""Lines multiplied at once: only the lower triangle of blocks is computed, and small products are slow."""
-GRAM_LENGTH = 576
-"""Weights of a line multiplied at once: all that are taken, unless more are asked for."""
+SINGLE_FLOOR = 2.0**-14
+"""Of a Gram matrix's norm: where all eigenvalues lie above, float32 gives the log-determinant to 1e-3 nats."""
+SINGLE_RANGE = 2.0**60
+"""Gram matrices whose norm lies within that and one over it have lost nothing to the limits of float32."""
 EDGE_DEVIATIONS = 5.0
 """Standard deviations of the largest squared singular value of noise (Johnstone 2001) that are left above its edge."""
 SMALLEST_VARIANCE = 2.0**-252  # the square of float32's smallest normal number: where whole layers are zero
@@ -92,7 +93,7 @@ class Noise:
     edge_squared: Tensor  # the largest squared singular value that rounding of both ends makes
     finer_edge_squared: Tensor  # that rounding of the more finely stored end makes
 
-    def of(self, pairs: slice) -> "Noise":
+    def some(self, pairs: slice | Tensor) -> "Noise":
         """Of some of the pairs."""
         return Noise(self.variance[pairs], self.edge_squared[pairs], self.finer_edge_squared[pairs])
 
@@ -157,63 +158,68 @@ class SpectrumVerdict:
     draws: Tensor  # float64, as `participation`
 
     @classmethod
+    def full(cls, draws: Tensor, sample: SpectrumSample) -> "SpectrumVerdict":
+        """Of pairs with so many draws, of full rank, whose costs are yet to come."""
+        ranks = torch.full((2, len(draws)), sample.side, device=draws.device)
+        return cls(torch.empty_like(draws), ranks[0], ranks[1], draws)
+
+    def put(self, at: Tensor, found: "SpectrumVerdict") -> None:
+        """Writes what was found of the pairs at these places."""
+        for column in fields(self):
+            getattr(self, column.name)[at] = getattr(found, column.name)
+
+    @classmethod
     def joined(cls, parts: Sequence["SpectrumVerdict"]) -> "SpectrumVerdict":
         """Of several batches of pairs, in their order."""
         columns = zip(*((part.step_cost, part.rank, part.finer_rank, part.draws) for part in parts), strict=True)
         return cls(*(torch.cat(column) for column in columns))
 
 
-def judge_spectra(grams: Tensor, noise: Noise, *, sample: SpectrumSample) -> SpectrumVerdict:
-    """Of Gram matrices (pairs, order, order) float64 of differences with this noise; they are overwritten."""
-    norm = _frobenius(grams)
-    draws = _participation(grams, norm)
-    cost = torch.empty_like(noise.variance)
-    ranks = torch.full((2, len(grams)), sample.side, device=grams.device)
+def judge_spectra(
+    grams: Tensor, noise: Noise, *, sample: SpectrumSample, exactly: Callable[[Tensor], Tensor] | None = None
+) -> SpectrumVerdict:
+    """Of Gram matrices (pairs, order, order) of differences with this noise; they are overwritten.
+
+    Those in float32 that do not fill the sample as far as that can see are asked for `exactly`, in float64 of some
+    places among the pairs; none are where `exactly` is None.
+    """
+    norm = frobenius(grams)
+    verdict = SpectrumVerdict.full(participation(grams, norm), sample)
     filled = fills_sample(grams, norm, noise.edge_squared)
-    rest = (~filled).nonzero().flatten()
-    if len(rest):
-        squared = squared_singular_values(grams[rest])
-        cost[rest] = step_cost(squared, noise.variance[rest], sample=sample)
-        for found, edge in zip(ranks, (noise.edge_squared, noise.finer_edge_squared), strict=True):
-            found[rest] = rank(squared, edge[rest], sample=sample)
-    full = filled.nonzero().flatten()
+    rest, full = (which.nonzero().flatten() for which in (~filled, filled))
+    if len(rest) and exactly is not None:
+        verdict.put(rest, judge_spectra(exactly(rest), noise.some(rest), sample=sample))
+    elif len(rest):
+        verdict.put(rest, _by_eigenvalues(grams[rest], noise.some(rest), verdict.draws[rest], sample=sample))
     if len(full):
         of_full = grams if len(full) == len(grams) else grams[full]
-        cost[full] = _cost_of_filled(of_full, noise.variance[full], sample=sample)
-    return SpectrumVerdict(cost, ranks[0], ranks[1], draws)
+        verdict.step_cost[full] = _cost_of_filled(of_full, noise.variance[full], sample=sample)
+    return verdict
 
 
-def gram(members: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Inner products (pairs, order, order) float64 of the lines of differences between `left` and `right` (pairs,).
-
-    `members` (members, order, taken) are what is sampled of each.
-    """
-    _, order, taken = members.shape
-    products = torch.zeros((len(left), order, order), dtype=torch.float64, device=members.device)
-    for pairs in (slice(*span) for span in spans(len(left), max(1, PAIR_WEIGHTS // (order * taken)))):
-        for low, high in spans(taken, GRAM_LENGTH):
-            lines = difference(members[:, :, low:high], left[pairs], right[pairs])
-            for begin in range(0, order, GRAM_BLOCK):
-                at = slice(begin, begin + GRAM_BLOCK)
-                products[pairs, at, : at.stop].baddbmm_(lines[:, at], lines[:, : at.stop].mT)
-    for begin in range(GRAM_BLOCK, order, GRAM_BLOCK):
-        at = slice(begin, begin + GRAM_BLOCK)
-        products[:, :begin, at] = products[:, at, :begin].mT
-    return products
+def _by_eigenvalues(grams: Tensor, noise: Noise, draws: Tensor, *, sample: SpectrumSample) -> SpectrumVerdict:
+    squared = squared_singular_values(grams)
+    both, finer = (rank(squared, edge, sample=sample) for edge in (noise.edge_squared, noise.finer_edge_squared))
+    return SpectrumVerdict(step_cost(squared, noise.variance, sample=sample), both, finer, draws)
 
 
 def fills_sample(grams: Tensor, norm: Tensor, edge_squared: Tensor) -> Tensor:
     """(pairs,) bool: whether all eigenvalues lie above an edge of the noise and above the Gram matrix's own error.
 
-    The error is that of `rank`, with the Frobenius `norm` for the largest eigenvalue, which it exceeds: what fills the
-    sample by this measure does so by that one.
+    The error in float64 is that of `rank`, with the Frobenius `norm` for the largest eigenvalue, which it exceeds: what
+    fills the sample by this measure does so by that one. In float32 eigenvalues must lie so far above the error that
+    the determinant is right, too (`SINGLE_FLOOR`).
     """
     edge = torch.maximum(edge_squared, norm * grams.shape[1] * math.ulp(1.0))
+    if grams.dtype == torch.float32:
+        edge = edge_squared + SINGLE_FLOOR * norm
     diagonal = grams.diagonal(dim1=1, dim2=2)
     kept = diagonal.clone()
     diagonal.sub_(edge.unsqueeze(1))
     filled: Tensor = torch.linalg.cholesky_ex(grams).info == 0
     diagonal.copy_(kept)
+    if grams.dtype == torch.float32:
+        filled &= (norm > 1 / SINGLE_RANGE) & (norm < SINGLE_RANGE)
     return filled
 
 
@@ -221,30 +227,9 @@ def _cost_of_filled(grams: Tensor, variance: Tensor, *, sample: SpectrumSample) 
     """`step_cost` from the determinant: a product of squares of the diagonal of a triangular factor. Overwrites."""
     grams.diagonal(dim1=1, dim2=2).add_(sample.taken * variance.unsqueeze(1))
     factor = torch.linalg.cholesky(grams)
-    log_determinant = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1) - sample.order * math.log(sample.taken)
+    pivots = factor.diagonal(dim1=1, dim2=2).to(torch.float64)
+    log_determinant = 2 * pivots.log().sum(1) - sample.order * math.log(sample.taken)
     return _scaled_up(log_determinant, sample)
-
-
-def participation(grams: Tensor) -> Tensor:
-    """(pairs,) independent draws in a line of a step, as `recovery.direction` needs them; at least 1.
-
-    With squared singular values s: (sum s)^2 / sum s^2, where the sums are the trace and the squared Frobenius norm.
-    Sampled lines see at most as many directions as they are, so this errs to the careful side.
-    """
-    return _participation(grams, _frobenius(grams))
-
-
-def _participation(grams: Tensor, norm: Tensor) -> Tensor:
-    total = grams.diagonal(dim1=1, dim2=2).sum(1)
-    moved = total > 0
-    # Divided before squaring: sums of squares of float32's smallest numbers have squares that vanish.
-    return torch.where(moved, (total / torch.where(moved, norm, 1.0)) ** 2, 1.0)
-
-
-def _frobenius(grams: Tensor) -> Tensor:
-    """(pairs,) float64."""
-    norm: Tensor = torch.linalg.vector_norm(grams, dim=(1, 2))
-    return norm
 
 
 def squared_singular_values(grams: Tensor) -> Tensor:

@@ -102,6 +102,12 @@ class PairSums:
         """Those of some of the pairs; what is added there is added here."""
         return PairSums(*(getattr(self, column.name)[pairs] for column in fields(self)))
 
+    def clear(self) -> None:
+        """Back to the sums of no tile, but the extremes, which are exact however differences are summed."""
+        for column in fields(self):
+            if column.name not in {"largest", "smallest"}:
+                getattr(self, column.name).zero_()
+
     def add_block(self, start: int, seen: "PairSums") -> None:
         """Adds what rows, of which `start` is the first, say of all pairs of the pass."""
         self.add_extent(Extent(seen.l_ft, seen.l1, seen.changed))

@@ -29,8 +29,9 @@ from safetensors.torch import save_file
 from crawler.sources import FolderSource
 from recovery import schedule
 from recovery.evidence import gather
+from recovery.grams import gram
 from recovery.settings import EvidenceSettings
-from recovery.spectrum import SpectrumSample, gram, rank, squared_singular_values
+from recovery.spectrum import SpectrumSample, rank, squared_singular_values
 from scripts.benchmarks.measured import Figure
 from storage.types import ComparableTensor, Pairs, TensorSource, TensorSpec, WeightArray
 
@@ -178,15 +179,10 @@ def _against_products(ours: Taken, shapes: Mapping[str, tuple[int, int]], pairs:
     sums = 18 * weights
     longer = sum(2 * min(*shape, LONGER_ROWS) ** 2 * max(shape) for shape in shapes.values())
     operations, more = (pairs * (spectra + sums) for spectra in (_spectra_operations(shapes), longer))
-    product, in_double, longer_product = (
-        timed(partial(_multiplied, count, dtype), runs=1)
-        for count, dtype in ((operations, torch.float32), (operations, torch.float64), (more, torch.float32))
-    )
+    product, longer_product = (timed(partial(_multiplied, count), runs=1) for count in (operations, more))
     note = "{:.0f} GFlop: Gram matrices of spectra, and 18 per weight and pair"
     yield product.figure("  float32 product of as many operations", note.format(operations / 1e9))
     yield ours.over(product, "  ratio", "<= 3")
-    yield in_double.figure("  the same in float64, as nearly all of them are done")
-    yield ours.over(in_double, "  ratio")
     yield longer_product.figure(f"  float32, as many as with {LONGER_ROWS} whole rows", note.format(more / 1e9))
     yield ours.over(longer_product, "  ratio")
 
@@ -202,10 +198,10 @@ def _against_the_least(ours: Taken, models: Sequence[Memory], pairs: int) -> Ite
     tiles = [torch.from_numpy(np.stack([model.layers[name] for model in models])) for name in models[0].layers]
     passes = timed(partial(_seen_once, tiles))
     operations = pairs * _spectra_operations({name: weight.shape for name, weight in models[0].layers.items()})
-    grams = timed(partial(_multiplied, operations, torch.float64), runs=1)
+    grams = timed(partial(_multiplied, operations), runs=1)
     least = Taken(passes.clock + grams.clock, passes.processor + grams.processor)
     yield passes.figure("  one float32 number of each pair's and each member's weights, from the cache")
-    yield grams.figure("  float64 product of as many operations as Gram matrices have")
+    yield grams.figure("  float32 product of as many operations as Gram matrices have")
     yield ours.over(least, "  ratio to both together")
 
 
@@ -229,9 +225,9 @@ def _paper(left: TensorSource, right: TensorSource) -> tuple[float, int]:
     return distance, largest_rank
 
 
-def _multiplied(operations: int, dtype: torch.dtype, side: int = 2048) -> None:
-    """Products of square matrices with so many multiplications and additions in all."""
-    a, b, out = (torch.ones(side, side, dtype=dtype) for _ in range(3))
+def _multiplied(operations: int, side: int = 2048) -> None:
+    """Products of square matrices in float32 with so many multiplications and additions in all."""
+    a, b, out = (torch.ones(side, side) for _ in range(3))
     for _ in range(max(1, round(operations / (2 * side**3)))):
         torch.mm(a, b, out=out)
 

@@ -64,14 +64,14 @@ def evidence_of(
         return gather(sources, all_pairs(len(models)), settings)
 
 
-def assert_same(a: ClusterEvidence, b: ClusterEvidence):
+def assert_same(a: ClusterEvidence, b: ClusterEvidence, *, rtol: float = 1e-9, atol: float = 1e-7):
     for part in ("pairs", "moments"):
         for field in fields(getattr(a, part)):
             x, y = (getattr(getattr(e, part), field.name) for e in (a, b))
             if field.name == "layers":
                 assert x == y
             else:
-                np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-7, err_msg=field.name)
+                np.testing.assert_allclose(x, y, rtol=rtol, atol=atol, err_msg=field.name)
 
 
 def test_blocks_compared_side_by_side_say_the_same():
@@ -103,7 +103,8 @@ def test_pairs_equal_the_plain_method(family: list[Weights], device: str):
     for row, (a, b) in enumerate(zip(pairs.left, pairs.right, strict=True)):
         u, v = family[a], family[b]
         assert pairs.step_cost[row] == pytest.approx(step_cost(u, v, roundoff[a], roundoff[b]), rel=1e-6)
-        assert pairs.direction[row] == pytest.approx(direction(u, v), rel=1e-6, abs=1e-6)
+        few_digits = 1e-4 if device == "loops" else 1e-6  # float32's, of some thousand nats for either way
+        assert pairs.direction[row] == pytest.approx(direction(u, v), rel=1e-6, abs=few_digits)
 
 
 @EVERY_WAY
@@ -135,7 +136,8 @@ def test_tiles_give_the_same_evidence_as_the_whole(
 @pytest.mark.parametrize("memory_bytes", [1, 2_700_000])
 def test_tiles_of_compiled_loops_give_the_same_evidence_as_the_whole(family: list[Weights], memory_bytes: int):
     whole = evidence_of(family, spectrum_rows=13)
-    assert_same(evidence_of(family, spectrum_rows=13, memory_bytes=memory_bytes, device="loops"), whole)
+    found = evidence_of(family, spectrum_rows=13, memory_bytes=memory_bytes, device="loops")
+    assert_same(found, whole, rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(350, 250), (250, 350)])

@@ -3,13 +3,13 @@ import pytest
 import torch
 
 from recovery import direction
+from recovery.grams import frobenius, gram, participation
 from recovery.spectrum import (
-    GRAM_LENGTH,
+    SINGLE_FLOOR,
     Noise,
     SpectrumSample,
-    gram,
+    SpectrumVerdict,
     judge_spectra,
-    participation,
     rank,
     rounding_profile,
     squared_singular_values,
@@ -177,13 +177,75 @@ def test_spectra_are_judged_alike_by_factors_and_by_eigenvalues(kind: str):
 
 
 def test_equal_layers_are_worth_one_draw():
-    assert participation(torch.zeros((2, 3, 3), dtype=torch.float64)).tolist() == [1, 1]
+    equal = torch.zeros((2, 3, 3), dtype=torch.float64)
+    assert participation(equal, frobenius(equal)).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("order", [5, 64, 65, 200])
-@pytest.mark.parametrize("length", [210, GRAM_LENGTH + 10])
-def test_gram_matrices_are_symmetric_products_of_differences(order: int, length: int):
-    members = torch.from_numpy(np.random.default_rng(0).normal(size=(4, order, length)))
+@pytest.mark.parametrize("length", [210, 600])
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.float32, 1e-4)])
+def test_gram_matrices_are_products_of_differences(order: int, length: int, dtype: torch.dtype, error: float):
+    members = torch.from_numpy(np.random.default_rng(0).normal(size=(4, order, length))).to(dtype)
     left, right = torch.tensor([0, 0, 2]), torch.tensor([1, 3, 3])
-    lines = members[right] - members[left]
-    torch.testing.assert_close(gram(members, left, right), lines @ lines.mT, rtol=1e-12, atol=1e-12)
+    lines = (members[right] - members[left]).double()
+    expected, found = lines @ lines.mT, gram(members, left, right, dtype)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.tril().double(), expected.tril(), rtol=error, atol=length * error)
+    torch.testing.assert_close(frobenius(found), torch.linalg.matrix_norm(expected), rtol=error, atol=0)
+
+
+def judged_twice(lines: torch.Tensor, sample: SpectrumSample) -> tuple[SpectrumVerdict, SpectrumVerdict, list[int]]:
+    """What float32 says of differences from the first of `lines`, then float64; where float32 was not enough."""
+    left, right = torch.zeros(len(lines) - 1, dtype=torch.int64), torch.arange(1, len(lines))
+    squares = lines.double().square().mean((1, 2))
+    noise = rounding_profile(lines, squares, torch.full((len(lines),), UNIT_ROUNDOFF["F32"]).double()).noise(
+        left, right
+    )
+    asked: list[int] = []
+
+    def exactly(rest: torch.Tensor) -> torch.Tensor:
+        asked.extend(rest.tolist())
+        return gram(lines, left[rest], right[rest])
+
+    once = judge_spectra(gram(lines, left, right, torch.float32), noise, sample=sample, exactly=exactly)
+    return once, judge_spectra(gram(lines, left, right), noise, sample=sample), asked
+
+
+def test_float32_spectra_are_those_of_float64_or_asked_again():
+    generator = np.random.default_rng(0)
+    base = 0.02 * generator.normal(size=(96, 384))
+    uneven = np.exp(np.linspace(0, -7, 96))[:, None] * generator.normal(size=base.shape)  # eigenvalues from 1 to 1e-6
+    slow = np.exp(np.linspace(0, -3, 96))[:, None] * generator.normal(size=base.shape)
+    steps = [0, *(size * slow for size in (1e-6, 1e-4, 0.1)), 1e-3 * uneven, lora(generator, (96, 384), 4, 1e-3), 0]
+    lines = torch.stack([torch.from_numpy(base + step).float() for step in steps])
+    sample = SpectrumSample(96, 384, 96)
+    once, again, asked = judged_twice(lines, sample)
+    assert asked == [3, 4, 5]
+    torch.testing.assert_close(once.step_cost, again.step_cost, rtol=1e-7, atol=0)
+    torch.testing.assert_close(once.draws, again.draws, rtol=1e-5, atol=0)
+    assert once.rank.tolist() == again.rank.tolist() == [96, 96, 96, 96, 4, 0]
+    assert torch.equal(once.finer_rank, again.finer_rank)
+
+
+def test_a_log_determinant_in_float32_is_right_to_a_thousandth_of_a_nat_at_the_floor():
+    generator = np.random.default_rng(0)
+    turn = np.linalg.qr(generator.normal(size=(96, 96)))[0]
+    floor = np.linspace(1, 0, 96)[:, None] * np.log(0.025)  # smallest eigenvalues a little above the floor
+    step = turn @ (np.exp(floor) * generator.normal(size=(96, 384)))
+    lines = torch.from_numpy(np.stack([0 * step, step])).float()
+    sample = SpectrumSample(96, 384, 96)
+    once, again, asked = judged_twice(lines, sample)
+    assert not asked
+    scale = sample.length / 2 * sample.side / sample.order
+    assert abs(once.step_cost - again.step_cost).item() <= 1e-3 * scale
+    smallest = squared_singular_values(gram(lines, torch.tensor([0]), torch.tensor([1])))[0, 0]
+    norm = frobenius(gram(lines, torch.tensor([0]), torch.tensor([1])))[0]
+    assert 1 < smallest / norm / SINGLE_FLOOR < 4
+
+
+@pytest.mark.parametrize("size", [1e-17, 1e17])
+def test_differences_beyond_float32_s_squares_are_asked_again(size: float):
+    drawn = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 24, 96)) * size).float()
+    once, again, asked = judged_twice(drawn, SpectrumSample(24, 96, 24))
+    assert asked == [0, 1]
+    assert torch.equal(once.step_cost, again.step_cost)
