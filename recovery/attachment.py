@@ -51,20 +51,17 @@ def attachment_nats(shape: Shape, node: int, *, through: int, origin: int, is_be
     return math.log((below + 1) / (siblings + 1)) + math.log(size / (size + int(shape.sizes[node])))
 
 
-def turned_nats(*, upper_links: float, lower_links: float, lower_size: float, nodes: float) -> float:
-    """Log prior odds of a tree whose root moved along a link to its lower end, against the tree before.
+def order_nats(lower_size: float, nodes: float) -> float:
+    """Log odds of a tree whose root moved along a link to its lower end, by the orders in which it can have grown.
 
-    The ends have `upper_links` and `lower_links` links, this one among both; `lower_size` of the `nodes` lie at and
-    below the lower end.
+    `lower_size` of the `nodes` lie at and below the lower end. Along a path these odds add up to rumour centrality
+    (Shah and Zaman 2011). Children are not counted here: the first of a family is often outdone by a child of its own,
+    a base model by its chat model, while who follows where many have gone before is seldom wrong.
     """
-    return math.log(lower_links / upper_links) + math.log(lower_size / (nodes - lower_size))
+    return math.log(lower_size / (nodes - lower_size))
 
 
 def exchanged_nats(shape: Shape, upper: int, lower: int) -> float:
     """Log prior odds that `lower`, a child of `upper`, comes above it instead, each with its other children."""
-    return turned_nats(
-        upper_links=int(shape.children[upper]),
-        lower_links=int(shape.children[lower]) + 1,
-        lower_size=int(shape.sizes[lower]),
-        nodes=int(shape.sizes[upper]),
-    )
+    grown = order_nats(int(shape.sizes[lower]), int(shape.sizes[upper]))
+    return grown + math.log((int(shape.children[lower]) + 1) / int(shape.children[upper]))

@@ -2,8 +2,8 @@
 
 A tree has one unknown, its root, not one per edge: every rooting orients all edges. Moving the root along an edge turns
 only that edge, so all rootings together cost one walk down and one walk up. Before any edge has spoken, roots are as
-likely as the trees that they make (`recovery.attachment`): a model that hundreds are linked to is seldom the child of
-one of these.
+likely as the orders in which their trees can have grown are many (`recovery.attachment`): a model that hundreds are
+linked to is seldom the child of one of these.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order
 
-from recovery.attachment import turned_nats
+from recovery.attachment import order_nats
 from storage.types import FloatArray, IndexArray
 
 
@@ -81,15 +81,11 @@ def _turned(walk: _Walk, below: FloatArray) -> tuple[IndexArray, FloatArray]:
 def _root_scores(tree: UndirectedTree) -> FloatArray:
     """Log posterior of every rooting, up to a constant, (n,)."""
     walk = _walk(tree, 0)
-    score, links = np.zeros(tree.nodes), np.bincount(np.concatenate([tree.left, tree.right]), minlength=tree.nodes)
-    size = _subtree_sums(walk, np.ones(tree.nodes))
+    score, size = np.zeros(tree.nodes), _subtree_sums(walk, np.ones(tree.nodes))
     for child in walk.order[1:].tolist():
         parent, edge = walk.parent[child], walk.edge[child]
         forward = tree.forward[edge] if tree.right[edge] == child else -tree.forward[edge]
-        prior = turned_nats(
-            upper_links=links[parent], lower_links=links[child], lower_size=size[child], nodes=tree.nodes
-        )
-        score[child] = score[parent] - forward + prior
+        score[child] = score[parent] - forward + order_nats(size[child], tree.nodes)
     return score
 
 

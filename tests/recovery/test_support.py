@@ -2,28 +2,42 @@
 
 import numpy as np
 
-from recovery.evidence import gather
-from recovery.settings import EvidenceSettings
-from recovery.tree import recover_kin
-from tests.support.memory_source import MemorySource, all_pairs
+from recovery.links import Links
+from recovery.support import edge_support
 
-LAYERS, SHAPE = 8, (48, 32)
+PARTS = 8
+ROOT, CAST, CHILD = range(3)
+
+
+def links_of_a_cast_that_is_nearer_to_its_sister() -> Links:
+    """Of a root, its cast and a child stored as the cast is: rounding both alike makes them near."""
+    left, right = np.array([ROOT, ROOT, CAST]), np.array([CAST, CHILD, CHILD])
+    cost, certain, silent = np.array([1.0, 10.0, 9.0]), np.array([1, 0, 0]), np.zeros(3)
+    return Links(
+        nodes=3,
+        left=left,
+        right=right,
+        cost=cost,
+        forward=silent,
+        certain=certain,
+        copied=certain != 0,
+        noisy=np.zeros(3, dtype=np.bool_),
+        rank=np.zeros(3, dtype=np.int64),
+        decay=silent,
+        heads=silent,
+        batches=silent,
+        gains=silent,
+        rounding=silent,
+        both=silent,
+        forced=np.array([0]),
+        cost_parts=np.tile(cost[:, None] / PARTS, PARTS).astype(np.float32),
+        forward_parts=np.ones((3, PARTS), dtype=np.float32),
+    )
 
 
 def test_resampled_trees_lead_around_a_cast_as_the_tree_does():
-    """A short step in some weights, stored as the cast is, is nearer to it than to the root: both are rounded alike."""
-    generator = np.random.default_rng(0)
-    root = {f"{n}.w": generator.normal(size=SHAPE).astype(np.float32) for n in range(LAYERS)}
-    steps = [1e-3 * generator.normal(size=SHAPE) * (generator.random(SHAPE) < 0.3) for _ in root]
-    tuned = {name: held + step for (name, held), step in zip(root.items(), steps, strict=True)}
-    half, child = (
-        {name: held.astype(np.float16).astype(np.float32) for name, held in m.items()} for m in (root, tuned)
-    )
-    evidence = gather(
-        [MemorySource(root), MemorySource(half, "F16"), MemorySource(child, "F16")], all_pairs(3), EvidenceSettings()
-    )
-    assert evidence.pairs.step_cost[2] < evidence.pairs.step_cost[1]
-    graph = recover_kin(evidence)
-    assert graph.relation[1] == "cast"
-    (of_step,) = [end for end in (0, 2) if graph.parent[end] == 2 - end]
-    assert graph.support[of_step] > 0.5
+    links, parent = links_of_a_cast_that_is_nearer_to_its_sister(), np.array([-1, ROOT, ROOT])
+    around = edge_support(links, parent, clip_nats=5.0, beside_copies=True)
+    assert around[[CAST, CHILD]].tolist() == [1.0, 1.0]
+    through = edge_support(links, parent, clip_nats=5.0, beside_copies=False)
+    assert through[[CAST, CHILD]].tolist() == [1.0, 0.0]

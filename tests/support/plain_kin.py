@@ -64,9 +64,8 @@ def best_rooting(edges: Mapping[tuple[int, int], float]) -> tuple[set[tuple[int,
 
 
 def tree_prior(tree: nx.DiGraph) -> float:
-    """Logarithm of what preferential attachment makes of a rooted tree of unknown order, up to a constant."""
-    children = sum(math.lgamma(tree.out_degree(node) + 1) for node in tree)
-    return children - sum(math.log(1 + len(nx.descendants(tree, node))) for node in tree)
+    """Logarithm of the number of orders in which a rooted tree can have grown, up to a constant."""
+    return -sum(math.log(1 + len(nx.descendants(tree, node))) for node in tree)
 
 
 def spanning_tree(models: list[Model], roundoff: list[float]) -> list[tuple[int, int]]:
