@@ -49,7 +49,8 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0, votes: Flo
        under its parents, whatever the costs.
     3. The undirected tree is the least on `step_cost` of those that go against the fewest sure witnesses.
     4. The root is the node whose orientation of all edges is the most likely, each edge's say clipped at `clip_nats`.
-    5. Whoever decisively did not come through the parent found so far, or did come through a sibling, moves there.
+    5. Whoever more likely came through a sibling or directly from the grandparent moves there, and a child that more
+       likely came first is exchanged with its parent, by weights and by how families grow.
     6. Siblings that have a step in common which no member made hang under a ghost.
        Confidence speaks of link and direction, and of weights: copies count as their original.
     `votes` (pairs,) are nats added to the odds that left is the parent. Raises `ValueError` where the evidence does not
