@@ -11,12 +11,12 @@ from recovery.ghosts import Ghost, find_ghosts
 from recovery.line_ghosts import find_line_ghosts
 from recovery.links import Links, bounded_nats
 from recovery.passages import Passages
-from recovery.placement import Placing, Rivals, cost_trust, lifted, place, rival_parents
+from recovery.placement import Placing, Rivals, lifted, place, rival_parents, told_trust
 from recovery.rooting import Rooting, UndirectedTree, root_tree
 from recovery.sample import KeptWeights
 from recovery.support import edge_support
 from recovery.topology import least_tree
-from recovery.trust import CostTrust, moved_trust
+from recovery.trust import moved_trust
 from storage.types import BoolArray, FloatArray, IndexArray, WeightArray
 
 ROUNDS = 4
@@ -76,10 +76,10 @@ def most_likely_history(links: Links, kept: KeptWeights, *, clip_nats: float) ->
         support = _support(links, rooting, clip_nats, beside_copies=False)
         return _history(links, rooting, link, _no_rivals(links.nodes), support)
     unmoved = rooting.parent
-    placed = _placed(links, kept, rooting, Passages(kept), None, clip_nats)
+    passages = Passages(kept)
+    placed = _placed(links, kept, rooting, passages, clip_nats)
     for _ in range(ROUNDS - 1):
-        before, placing = placed, placed.placing
-        placed = _placed(placed.links, kept, placed.rooting, placing.passages, placing.trust, clip_nats)
+        before, placed = placed, _placed(placed.links, kept, placed.rooting, passages, clip_nats)
         if (placed.rooting.parent == before.rooting.parent).all():
             break
     links, placing, rows, tree, rooting = placed.links, placed.placing, placed.rows, placed.tree, placed.rooting
@@ -104,13 +104,8 @@ def _agreed(borne_out: FloatArray, moved: BoolArray, fixed: BoolArray) -> FloatA
     return np.where(moved, np.maximum(resampled, trusted), resampled)
 
 
-def _placed(
-    links: Links, kept: KeptWeights, rooting: Rooting, passages: Passages, trust: CostTrust | None, clip_nats: float
-) -> _Placed:
-    """Moves decided under one root; the tree with them, and its root, which may be another.
-
-    Costs are trusted as far as the first tree shows, which they alone have chosen.
-    """
+def _placed(links: Links, kept: KeptWeights, rooting: Rooting, passages: Passages, clip_nats: float) -> _Placed:
+    """Moves decided under one root; the tree with them, and its root, which may be another."""
     placing = Placing(
         passages,
         links.nearest(),
@@ -120,7 +115,7 @@ def _placed(
         made_of=links.made_of,
     )
     tree = lifted(rooting.parent, placing)
-    placing = replace(placing, trust=cost_trust(tree, placing) if trust is None else trust)
+    placing = replace(placing, trust=told_trust(tree, placing))
     parent = lifted(place(tree, placing), placing)
     rows = _links_of(links, parent)
     links = _with_rounding(links, kept.sample, rows[rows >= 0])

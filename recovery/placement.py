@@ -14,7 +14,7 @@ import numpy as np
 
 from recovery.attachment import attachment_nats, exchanged_nats, shape_of
 from recovery.passages import Passages
-from recovery.trust import CostTrust, share_nats
+from recovery.trust import CostTrust, cost_trust
 from storage.types import BoolArray, FloatArray, IndexArray
 
 SWEEPS = 30
@@ -76,11 +76,11 @@ def place(parent: IndexArray, placing: Placing) -> IndexArray:
     return parent
 
 
-def cost_trust(parent: IndexArray, placing: Placing) -> CostTrust:
+def told_trust(parent: IndexArray, placing: Placing) -> CostTrust:
     """How often what is nearer by step cost is whom a node came through, over all questions that a tree raises."""
     answers = list(_answers(parent, placing))
     nearer, farther = ([answer.nats for answer in answers if answer.is_nearer is side] for side in (True, False))
-    return CostTrust(share_nats(np.array(nearer)), share_nats(np.array(farther)))
+    return cost_trust(np.array(nearer), np.array(farther))
 
 
 def rival_parents(parent: IndexArray, placing: Placing) -> Rivals:

@@ -1,11 +1,15 @@
 """How far step costs and passages of one cluster can be trusted where they disagree, told by the cluster itself."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from storage.types import FloatArray
 
+COSTS_RIGHT, COSTS_WRONG = 20.0, 1.0
+"""Questions that a cluster's own are added to: at odds of 20 to 1 against step costs, moves by passage gained edges of
+trained families of a dozen models (docs/research/topology.md)."""
 CONVERGED = 1e-6
 MOST_STEPS = 200
 FALSE_MOVES = 0.05
@@ -17,21 +21,30 @@ MOST_FALSE = 0.5  # where two witnesses contradict each other and nothing else i
 class CostTrust:
     """Log odds that a model came through another, told by which of that one and its parent is nearer by step cost."""
 
-    nearer: float = 0.0
-    farther: float = 0.0
+    nearer: float = math.log(COSTS_RIGHT / COSTS_WRONG)
+    farther: float = math.log(COSTS_WRONG / COSTS_RIGHT)
 
 
-def share_nats(nats: FloatArray) -> float:
-    """Log odds of the share of questions whose answer is yes, from what is known of each, log likelihood ratios (n,).
+def cost_trust(nearer: FloatArray, farther: FloatArray) -> CostTrust:
+    """From log likelihood ratios (questions,) that a model came through what is nearer, and through what is farther.
 
-    By expectation and maximisation, as if one question of either answer had been seen before; 0 of no questions. Many
-    answers that are each in doubt tell the share well: a cluster of siblings around one model shows by hundreds of
+    Many answers that are each in doubt tell the share well: a cluster of siblings around one model shows by hundreds of
     small ratios that the least step cost is no sign of a parent there.
     """
-    share = 0.5
+    return CostTrust(
+        share_nats(nearer, yes=COSTS_RIGHT, no=COSTS_WRONG), share_nats(farther, yes=COSTS_WRONG, no=COSTS_RIGHT)
+    )
+
+
+def share_nats(nats: FloatArray, *, yes: float, no: float) -> float:
+    """Log odds of the share of questions whose answer is yes, from what is known of each, log likelihood ratios (n,).
+
+    By expectation and maximisation, as if `yes` and `no` sure answers had been seen before.
+    """
+    share = yes / (yes + no)
     for _ in range(MOST_STEPS):
-        yes = 1 / (1 + np.exp(-np.clip(nats + np.log(share / (1 - share)), -700, 700)))
-        before, share = share, (float(yes.sum()) + 1) / (len(nats) + 2)
+        through = 1 / (1 + np.exp(-np.clip(nats + np.log(share / (1 - share)), -700, 700)))
+        before, share = share, (float(through.sum()) + yes) / (len(nats) + yes + no)
         if abs(share - before) < CONVERGED:
             break
     return float(np.log(share / (1 - share)))

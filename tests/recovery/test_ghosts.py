@@ -21,7 +21,7 @@ def family() -> list[Weights]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     root = pretrain(0)
-    middle = fine_tune(root, domain(0, 1), seed=1, steps=300, rate=2e-3)  # far enough for slopes to tell the root
+    middle = fine_tune(root, domain(0, 1), seed=1, steps=300, rate=3e-3)  # far enough for slopes to tell the root
     children = [fine_tune(middle, domain(0, topic), seed=topic) for topic in (2, 3, 4, 5)]
     torch.set_num_threads(threads)
     return [root, middle, *children]

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from recovery.passages import Passages
-from recovery.placement import Placing, cost_trust, lifted, place, rival_parents
+from recovery.placement import Placing, lifted, place, rival_parents, told_trust
 from recovery.sample import KeptWeights
+from recovery.trust import CostTrust
 from tests.recovery.test_passage import sample_of
 from tests.support.tiny_training import domain, fine_tune, pretrain
 
@@ -98,16 +99,17 @@ def star() -> list[np.ndarray]:
     return sample_of(root, short, *others)
 
 
-def test_siblings_that_a_short_step_captured_go_back_one_by_one(star: list[np.ndarray]):
+def test_siblings_that_a_short_step_captured_go_back_where_costs_are_not_trusted(star: list[np.ndarray]):
     captured = np.array([-1, ROOT, SHORT, SHORT, SHORT, SHORT])
-    trusting = placing(star)
-    told = replace(trusting, trust=cost_trust(captured, trusting))
-    assert place(captured, told).tolist() == [-1, ROOT, ROOT, ROOT, ROOT, ROOT]
+    doubting = replace(placing(star), trust=CostTrust(nearer=-1.5, farther=-1.5))
+    assert place(captured, doubting).tolist() == [-1, ROOT, ROOT, ROOT, ROOT, ROOT]
+    assert place(captured, placing(star)).tolist() == captured.tolist()
 
 
 def test_a_cluster_tells_how_far_its_costs_can_be_trusted(star: list[np.ndarray], sample: list[np.ndarray]):
     captured, chain = np.array([-1, ROOT, SHORT, SHORT, SHORT, SHORT]), np.array([-1, ROOT, CHILD, ROOT])
-    assert cost_trust(captured, placing(star)).nearer < 0 < cost_trust(chain, placing(sample)).nearer
+    of_star, of_chain = told_trust(captured, placing(star)), told_trust(chain, placing(sample))
+    assert of_star.nearer < CostTrust().nearer < of_chain.nearer
 
 
 def test_nobody_stays_below_a_merge_it_was_made_into():
