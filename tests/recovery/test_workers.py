@@ -16,12 +16,13 @@ def three_threads():
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_few_members_have_a_worker_for_each_of_torchs_threads_but_the_readers_and_many_share_the_threads():
+def test_many_members_have_a_worker_for_each_of_torchs_threads_and_few_leave_one_to_the_reader():
     with workers_for(2, "cpu") as workers:
         assert (workers.count, torch.get_num_threads()) == (2, 1)
     assert torch.get_num_threads() == 3
     with workers_for(4, "cpu") as workers:
-        assert (workers.count, torch.get_num_threads()) == (3, 3)
+        assert (workers.count, torch.get_num_threads()) == (3, 1)
+    assert torch.get_num_threads() == 3
     with workers_for(2, "cuda") as workers:
         assert (workers.count, workers.pool, torch.get_num_threads()) == (1, None, 3)
 
