@@ -1,4 +1,4 @@
-"""Walks through directed graphs, for all nodes at once: where a walk of fixed steps ends, and the shortest ways.
+"""Walks through directed graphs: where those of all nodes end, the shortest ways, and one node's way up a tree.
 
 A graph in which every node has one next node is an array (nodes,) of these. Jumps of 1, 2, 4, ... steps, each made of
 two of the jumps before, follow it from all nodes in log2(nodes) gathers, however long its walks are.
@@ -29,6 +29,14 @@ def cycles(following: IndexArray) -> tuple[IndexArray, BoolArray]:
     cyclic = np.zeros(len(following), dtype=np.bool_)
     cyclic[jump] = True
     return lowest[jump], cyclic
+
+
+def line_up(node: int, parent: IndexArray) -> list[int]:
+    """A node of a tree `parent` (nodes,), -1 at the root, and its ancestors, upwards."""
+    line = [node]
+    while parent[line[-1]] >= 0:
+        line.append(int(parent[line[-1]]))
+    return line
 
 
 def walked(following: IndexArray, starts: IndexArray) -> BoolArray:

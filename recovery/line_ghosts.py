@@ -13,6 +13,7 @@ import numpy as np
 
 from recovery.disjoint_sets import DisjointSets
 from recovery.ghosts import Ghost
+from recovery.graph_walks import line_up
 from recovery.kept_lines import line_counts
 from recovery.sample import KeptWeights
 from storage.types import BoolArray, IndexArray
@@ -31,16 +32,25 @@ def find_line_ghosts(
     `nearest` holds the nodes compared with each node, nearest first: a node is asked beside its nearest sibling and its
     own parent.
     """
-    joined, below = DisjointSets(len(parent)), {}
+    joined, origins = DisjointSets(len(parent)), dict[int, list[int]]()
     for origin, a, b in _pairs(parent, nearest, settled):
         near = {*nearest[a][:CANDIDATES], *nearest[b][:CANDIDATES]} - {origin, a, b}
         if _are_around_another(kept, origin, a, b) and not _are_around(kept, origin, a, b, sorted(near)):
             joined.union(a, b)
-            below[a] = below[b] = origin
+            for node in (a, b):
+                origins.setdefault(node, []).append(origin)
     groups: dict[int, list[int]] = {}
-    for node in below:
+    for node in origins:
         groups.setdefault(joined.find(node), []).append(node)
-    return [Ghost(below[group[0]], tuple(sorted(group))) for group in groups.values()]
+    return [
+        Ghost(_topmost([origin for node in group for origin in origins[node]], parent), tuple(sorted(group)))
+        for group in groups.values()
+    ]
+
+
+def _topmost(origins: Sequence[int], parent: IndexArray) -> int:
+    """The one that is above all others, and so above all siblings: of these one may have been taken for the parent."""
+    return min(origins, key=lambda node: len(line_up(node, parent)))
 
 
 def _pairs(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from recovery.attachment import attachment_nats, exchanged_nats, shape_of
+from recovery.graph_walks import line_up
 from recovery.passages import Passages
 from recovery.trust import CostTrust, cost_trust
 from storage.types import BoolArray, FloatArray, IndexArray
@@ -98,18 +99,10 @@ def lifted(parent: IndexArray, placing: Placing) -> IndexArray:
     parent = parent.copy()
     for merge, sources in placing.made_of.items():
         for node in sorted(sources):
-            if node >= 0 and merge in _line(node, parent):
-                elsewhere = (other for other in placing.nearest[node] if not {node, merge} & {*_line(other, parent)})
+            if node >= 0 and merge in line_up(node, parent):
+                elsewhere = (other for other in placing.nearest[node] if not {node, merge} & {*line_up(other, parent)})
                 parent[node] = next(elsewhere, parent[merge])
     return parent
-
-
-def _line(node: int, parent: IndexArray) -> list[int]:
-    """A node and its ancestors, upwards."""
-    line = [node]
-    while parent[line[-1]] >= 0:
-        line.append(int(parent[line[-1]]))
-    return line
 
 
 def _rivals(parent: IndexArray, placing: Placing) -> Rivals:

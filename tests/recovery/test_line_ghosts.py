@@ -48,6 +48,14 @@ def test_siblings_that_were_taken_for_a_chain_are_told_as_well():
     assert found([u, a, b], [-1, U, A]) == [(U, (A, B))]
 
 
+def test_one_of_three_siblings_that_was_taken_for_the_parent_of_two_joins_them():
+    """Seen from it the two look like siblings of a missing model as well: the ghost hangs where all three come from."""
+    u, _, _, p = family()
+    siblings = [step(seed, p, slice(10 * seed, 10 * seed + 8)) for seed in (3, 4, 5)]
+    for parent in ([-1, U, A, A], [-1, B, U, B], [-1, U, U, U]):
+        assert found([u, *siblings], parent) == [(U, (A, B, 3))]
+
+
 def test_where_the_parent_is_present_there_is_no_ghost_though_it_was_not_linked():
     assert found(family(), [-1, U, U, U]) == []
     assert found(family(), [-1, U, A, B]) == []
