@@ -30,13 +30,13 @@ def adapter_share(ranks: Ranks, touched: BoolArray, sides: Sequence[int]) -> Flo
 
     `ranks` (pairs, layers) int16, `touched` (pairs, layers) which layers changed, `sides` the smaller side of each
     layer. What an adapter leaves alone it leaves bit for bit, so a layer that changed within rounding speaks against
-    one. A layer too small for the rank counts as having it where it is full.
+    one. A layer too small for the rank, and full, says nothing: full training fills it as well.
     """
     common, side = most_common(ranks)[:, None], np.array(sides)
-    agreeing = touched & ((ranks == common) | ((ranks >= side) & (side <= common)))
-    count = np.maximum(touched.sum(1), 1)
-    share, above = agreeing.sum(1) / count, (ranks > common).sum(1) / count
-    without = (touched & (ranks == 0)).sum(1) / count
+    telling = touched & ((ranks < side) | (side > common))
+    count = np.maximum(telling.sum(1), 1)
+    share, above = (telling & (ranks == common)).sum(1) / count, (telling & (ranks > common)).sum(1) / count
+    without = (telling & (ranks == 0)).sum(1) / count
     widest = np.where(touched, side, 0).max(1, initial=0)
     low = (common[:, 0] > 0) & (2 * common[:, 0] <= widest) & (without <= MOST_WITHOUT)
     hidden = (share >= LEAST_HIDDEN_SHARE) & (above <= MOST_ABOVE) & (count >= LEAST_LAYERS)

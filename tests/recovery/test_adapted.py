@@ -52,11 +52,22 @@ def test_a_change_within_rounding_elsewhere_speaks_against_an_adapter():
     assert not is_adapter([1, 1, 0, 0, 0, 0], touched=[True] * 6)
 
 
-def test_a_layer_too_small_for_the_rank_counts_where_it_is_full():
-    ranks, touched = np.array([[8, 4, 4, 4]], dtype=np.int16), np.ones((1, 4), dtype=np.bool_)
-    assert adapter_share(ranks, touched, [64, 4, 4, 4]) == pytest.approx([0.75])
-    assert adapter_share(np.array([[8, 4, 8, 8]], dtype=np.int16), touched, [64, 4, 64, 64]) == pytest.approx([1.0])
-    assert adapter_share(np.array([[4, 2, 2, 4]], dtype=np.int16), touched, [64, 2, 2, 64]) == pytest.approx([1.0])
+def test_a_layer_too_small_for_the_rank_says_nothing_where_it_is_full():
+    touched = np.ones((1, 4), dtype=np.bool_)
+    for ranks, sides, share in (
+        ([8, 4, 4, 4], [64, 4, 4, 4], 0.0),  # one layer of four is not full, and has no rank of the others'
+        ([8, 4, 8, 8], [64, 4, 64, 64], 1.0),
+        ([4, 2, 2, 4], [64, 2, 2, 64], 1.0),
+        ([8, 3, 8, 6], [64, 4, 64, 64], 0.5),
+    ):
+        assert adapter_share(np.array([ranks], dtype=np.int16), touched, sides) == pytest.approx([share])
+
+
+@pytest.mark.parametrize("sides", [[16, 32, 64, 128, 128, 256], [8, 8, 16, 16, 32, 64]])
+def test_full_training_of_a_net_that_widens_is_no_adapter(sides: list[int]):
+    """The commonest rank is what the widest layers but one have room for, and the narrower ones are all full."""
+    touched = np.ones((1, len(sides)), dtype=np.bool_)
+    assert adapter_share(np.array([sides], dtype=np.int16), touched, sides) == pytest.approx([0.0])
 
 
 @given(st.lists(ROW, min_size=1, max_size=5).map(lambda rows: [row[: min(map(len, rows))] for row in rows]))
