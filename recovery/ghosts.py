@@ -4,7 +4,7 @@ Seen from a third model o, two models that share no more than data have slopes t
 and a child and its parent slopes of 1. If both came through one that is missing, the slope is what the missing one's
 step is of theirs: between 0 and 1, in strong and weak directions alike. Trainings on the same data have a step in
 common, too, and as evenly where they leave no noise to tell it by; so two or three such siblings are left where they
-are, and four and more must be so among each other.
+are, and four and more must be so among each other, and have but one part in common (`recovery.tetrads`).
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ import numpy as np
 
 from recovery.disjoint_sets import DisjointSets
 from recovery.passage import slopes
+from recovery.tetrads import share_one_part
 from storage.types import BoolArray, FloatArray, IndexArray, ModelGraph, Relation, WeightArray
 
 SIGMAS = 4.0
@@ -104,7 +105,8 @@ def _groups(sample: Sequence[WeightArray], origin: int, children: Sequence[int],
     for c in children:
         groups.setdefault(sets.find(place[c]), []).append(c)
     large = (group for group in groups.values() if len(group) + 1 >= FEWEST_SIBLINGS)
-    return [group for group in large if all(even(a, b) for a, b in combinations(group, 2))]
+    alike = (group for group in large if all(even(a, b) for a, b in combinations(group, 2)))
+    return [group for group in alike if len(group) < FEWEST_SIBLINGS or share_one_part(sample, origin, group)]
 
 
 def _between(slope: FloatArray, variance: FloatArray) -> bool:
@@ -127,6 +129,7 @@ def _joined(
         return _by_slopes(node, group) if founded else _by_slopes(-1, (node, *group))
     seen = slopes(sample, above, node, group)
     beside = all(_between(s.numpy(), v.numpy()) for s, v in zip(seen.slope, seen.variance, strict=True))
+    beside = beside and share_one_part(sample, above, (node, *group))
     return _by_slopes(above, (node, *group)) if beside else _by_slopes(node, group)
 
 
