@@ -4,16 +4,18 @@ A child is v = s u + r: its parent's weights, shrunk by decay at most, and a ste
 Then one of the two slopes <u, v> / <u, u> and <u, v> / <v, v> is near 1: the first is s, and where decay shrank the
 child the second exceeds 1. Two models that were trained from one random initialisation w, u = w + a and v = w + b, hold
 only w in common, and both slopes fall short of 1 by as much as each has learned. So do siblings that each went far from
-a parent that is missing: a step half as long as what was inherited leaves a slope of 1 / (1 + 1/4).
+a parent that is missing, and children of very long trainings: a step as long as what was inherited leaves 1 / (1 + 1).
 
-A short training from the same w leaves the slope near 1, too. What u learned shows then in its spectrum: random numbers
-have singular values up to a known edge (Marchenko and Pastur 1967), training adds few and larger ones. A child holds
-its parent's large singular directions as it holds all others, s of each; a stranger holds w, which fills the bulk, but
-not what stands out of it. So the slope in the directions that stand out is held against the slope in the rest. Steps
-of low rank aim at just these directions. In the frame of u's singular vectors v has such a step's row and column beside
-each diagonal entry it changed, and by the size of the two the entry scatters: directions count by their precision.
+What the slope leaves open the spectrum tells; a short training from the same w leaves a slope near 1 as well. What u
+learned shows in its spectrum: random numbers have singular values up to a known edge (Marchenko and Pastur 1967),
+training adds few and larger ones. A child holds its parent's large singular directions as it holds all others, s of
+each; a stranger holds w, which fills the bulk, but not what stands out of it. So the slope in the directions that stand
+out is held against the slope in the rest. Steps of low rank aim at just these directions. In the frame of u's singular
+vectors v has such a step's row and column beside each diagonal entry it changed, and by the size of the two the entry
+scatters: directions count by their precision.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -21,18 +23,42 @@ import numpy as np
 from indexer.rows import spans
 from storage.types import BoolArray, FloatArray, IndexArray, SamplePlan, WeightArray
 
-LEAST_SLOPE = 0.8
-"""1 / (1 + 1/4): below it each of the two learned more than half of what they share. Of what stands out in a model, its
-child holds at least as large a share."""
+LEAST_SLOPE = 0.5
+"""1 / (1 + 1): below it each of the two has more of its own than they share."""
+CLEAR_SLOPE = 0.8
+"""1 / (1 + 1/4): above it one of the two has less than half of its own, and may not have learned enough to show it."""
+LEAST_LEARNED = 0.8
+"""Of the slope in the rest: what stands out in a model its child holds as it holds all else; strangers hardly do."""
 
 LEAST_SCATTER = 1e-9  # of a slope, squared: below lies the arithmetic of Gram matrices
 BATCH_BYTES = 64 * 2**20
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Of each pair, what stands out of the noise of one of them, and how much of it the other holds."""
+
+    share: FloatArray  # (pairs,) slope in these directions over the slope in the rest: 1, give or take, of kin
+    energy: FloatArray  # (pairs,) of its squared weights, in these directions
+
+
 def inherits(values: WeightArray, plan: SamplePlan, left: IndexArray, right: IndexArray) -> BoolArray:
     """Whether one of each pair of rows of `values` may hold the other whole, (pairs,) bool. Symmetric in the two."""
-    whole = slopes(values, left, right) >= LEAST_SLOPE
-    whole[whole] = learned_shares(values, plan, left[whole], right[whole]) >= LEAST_SLOPE
+    slope = slopes(values, left, right)
+    whole = slope >= LEAST_SLOPE
+    found = learned(values, plan, left[whole], right[whole])
+    whole[whole] = holds_whole(slope[whole], found)
+    return whole
+
+
+def holds_whole(slope: FloatArray, found: Learned) -> BoolArray:
+    """Whether a slope (pairs,) and what was learned are a child's.
+
+    Of two strangers of one initialisation at least one has 1 - slope of its squared weights of its own. Where that is
+    much, what stands out must be as much to speak of it; else learning that stands out nowhere would pass.
+    """
+    shows = (slope >= CLEAR_SLOPE) | (found.energy >= 1 - slope)
+    whole: BoolArray = (slope >= LEAST_SLOPE) & shows & (found.share >= LEAST_LEARNED)
     return whole
 
 
@@ -50,29 +76,34 @@ def slopes(values: WeightArray, left: IndexArray, right: IndexArray) -> FloatArr
     return slope
 
 
-def learned_shares(values: WeightArray, plan: SamplePlan, left: IndexArray, right: IndexArray) -> FloatArray:
+def learned(values: WeightArray, plan: SamplePlan, left: IndexArray, right: IndexArray) -> Learned:
     """Slope of one on the other in the directions that stand out of its noise, over the slope in the rest.
 
-    (pairs,) float64, of the two ways round the larger: 1, give or take, if either is the other's parent. 1 also where
+    Of the two ways round the one with the larger share: 1, give or take, if either is the other's parent. 1 also where
     nothing stands out, or nothing else is there. values: (models, plan.weights) float32, finite. Memory: a few times
     `BATCH_BYTES`.
     """
     batch = max(1, BATCH_BYTES // (16 * max(plan.weights, 1)))
-    parts = [np.zeros(0)]
+    parts = [np.zeros((2, 0))]
     for start in range(0, len(left), batch):
         ends = np.stack([left[start : start + batch], right[start : start + batch]])
         models, place = np.unique(ends, return_inverse=True)
         first, second = place.reshape(ends.shape)
         parts.append(_larger_share(values[models], plan, first, second))
-    return np.concatenate(parts)
+    return Learned(*np.concatenate(parts, axis=1))
 
 
 def _larger_share(values: WeightArray, plan: SamplePlan, first: IndexArray, second: IndexArray) -> FloatArray:
+    """(2, pairs): the larger share, and the energy that stands out of the model it speaks of."""
     sums = np.zeros((2, 4, len(first)))
     for block, (start, stop) in enumerate(spans(plan)):
         weights = values[:, start:stop].reshape(len(values), int(plan.row_count[block]), int(plan.cols[block]))
         sums += _block_sums(weights.astype(np.float64), first, second)
-    return np.maximum(_share(*sums[0]), _share(*sums[1]))
+    total = np.einsum("mw,mw->m", values, values, dtype=np.float64)
+    share = np.stack([_share(*way) for way in sums])
+    energy = 1 - sums[:, 3] / np.maximum(total[np.stack([first, second])], np.finfo(np.float64).tiny)
+    better = share.argmax(axis=0)[None]
+    return np.concatenate([np.take_along_axis(both, better, axis=0) for both in (share, energy)])
 
 
 def _block_sums(weights: FloatArray, first: IndexArray, second: IndexArray) -> FloatArray:

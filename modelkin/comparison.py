@@ -7,7 +7,7 @@ import numpy as np
 
 from crawler.sampling import make_plan
 from crawler.sources import HubSource
-from indexer.inheritance import LEAST_SLOPE, learned_shares, slopes
+from indexer.inheritance import holds_whole, learned, slopes
 from indexer.relatedness import kin_threshold, relatedness
 from modelkin.config import Config
 from modelkin.engine_settings import evidence_settings
@@ -56,26 +56,24 @@ def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSou
     strangers no parent is named: between them a direction means nothing. Raises `UsageError` when they share no layer,
     `ModelUnreadable` as the sources do.
     """
-    score, inherited, learned = _relatedness(sources, config) or (None, None, None)
+    origin = _origin(sources, config)
     threshold = kin_threshold(config.index.index_models)
     far = any(isinstance(source, HubSource) for source in sources)
     evidence = gather(sources, _one_pair(), evidence_settings(config.over_a_hub if far else config))
     layers, weights = _shared(sources)
     pairs = evidence.pairs
-    kin = None
-    if score is not None and inherited is not None and learned is not None:
-        kin = bool((score >= threshold and min(inherited, learned) >= LEAST_SLOPE) or pairs.identical[0])
+    kin = bool((origin.score >= threshold and origin.is_whole) or pairs.identical[0]) if origin else None
     verdict = _verdict(names, evidence, config) if kin is not False else _NO_VERDICT
     return Comparison(
         a=names[0],
         b=names[1],
-        same_architecture=score is not None,
+        same_architecture=origin is not None,
         shared_layers=layers,
         shared_weights=weights,
-        relatedness=score,
+        relatedness=origin.score if origin else None,
         kin_threshold=threshold,
-        inherited=inherited,
-        learned=learned,
+        inherited=origin.slope if origin else None,
+        learned=origin.learned if origin else None,
         kin=kin,
         identical=bool(pairs.identical[0]),
         cosine=_cosine(evidence),
@@ -106,19 +104,27 @@ def _shared(sources: tuple[DescribedSource, DescribedSource]) -> tuple[int, int]
     return len(layers), sum(layer.rows * layer.cols for layer in layers)
 
 
-def _relatedness(sources: tuple[DescribedSource, DescribedSource], config: Config) -> tuple[float, float, float] | None:
-    """In standard deviations above strangers, the larger slope of one on the other, and of what it learned.
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What two models' samples say of a common origin."""
 
-    None between architectures, which have no sample in common.
-    """
+    score: float  # standard deviations above strangers
+    slope: float  # the larger of one on the other
+    learned: float  # the same where it stands out, over the rest
+    is_whole: bool  # whether one may hold the other's weights
+
+
+def _origin(sources: tuple[DescribedSource, DescribedSource], config: Config) -> _Origin | None:
+    """None between architectures, which have no sample in common."""
     if sources[0].architecture.key != sources[1].architecture.key:
         return None
     crawl = config.crawl
     plan = make_plan(sources[0].architecture, budget_weights=crawl.budget_weights, version=crawl.plan_version)
     values = np.stack([_sample(source, plan) for source in sources])
     ends = _one_pair().left, _one_pair().right
-    found = relatedness(values, plan, *ends), slopes(values, *ends), learned_shares(values, plan, *ends)
-    return float(found[0][0]), float(found[1][0]), float(found[2][0])
+    slope, found = slopes(values, *ends), learned(values, plan, *ends)
+    score = relatedness(values, plan, *ends)
+    return _Origin(float(score[0]), float(slope[0]), float(found.share[0]), bool(holds_whole(slope, found)[0]))
 
 
 def _sample(source: DescribedSource, plan: SamplePlan) -> WeightArray:

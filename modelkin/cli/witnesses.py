@@ -1,6 +1,6 @@
 """What a comparison found, in words: each number with what it means."""
 
-from indexer.inheritance import LEAST_SLOPE
+from indexer.inheritance import LEAST_LEARNED, LEAST_SLOPE
 from modelkin.cli.printable import plain
 from modelkin.cli.render import percent
 from modelkin.comparison import Comparison
@@ -91,8 +91,8 @@ def _inherited(found: Comparison) -> Row:
 def _learned(found: Comparison) -> Row:
     if found.learned is None:
         return ("learned", "-", "not tested: different architectures")
-    word = "what one learned is in the other" if found.learned >= LEAST_SLOPE else "each learned its own"
-    return ("learned", f"{found.learned:.3f}", f"the same where it stands out of noise; from {LEAST_SLOPE:g}: {word}")
+    word = "what one learned is in the other" if found.learned >= LEAST_LEARNED else "each learned its own"
+    return ("learned", f"{found.learned:.3f}", f"the same where it stands out of noise; from {LEAST_LEARNED:g}: {word}")
 
 
 def _step(found: Comparison) -> list[Row]:

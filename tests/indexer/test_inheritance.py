@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.inheritance import LEAST_SLOPE, inherits, learned_shares, slopes
+from indexer.inheritance import CLEAR_SLOPE, LEAST_LEARNED, LEAST_SLOPE, Learned, holds_whole, inherits, slopes
+from indexer.inheritance import learned as learned_of
 from tests.support.sampled import all_pairs, fingerprints, plan_of
 from tests.support.tiny_training import adapt, domain, fine_tune, language, pretrain, rounded
 
@@ -31,7 +32,8 @@ def test_a_child_is_seen_however_much_decay_shrank_it(noise: np.ndarray, shrink:
 def test_two_trainings_from_one_initialisation_are_told_from_kin(noise: np.ndarray, learned: float):
     slope = slope_of(noise[0] + learned * noise[1], noise[0] + learned * noise[2])
     assert slope == pytest.approx(1 / (1 + learned**2), abs=0.02)
-    assert slope < LEAST_SLOPE
+    nothing_stands_out = Learned(share=np.ones(1), energy=np.zeros(1))
+    assert not holds_whole(np.array([slope]), nothing_stands_out).any()
 
 
 def test_zeros_and_many_pairs(noise: np.ndarray):
@@ -52,8 +54,8 @@ def learned(rng: np.random.Generator, directions: int, size: float) -> np.ndarra
 def share_of(one: np.ndarray, other: np.ndarray) -> float:
     models = [{"block": matrix.astype(np.float32)} for matrix in (one, other)]
     plan = plan_of(models[0])
-    share = learned_shares(fingerprints(models, plan), plan, *all_pairs(2))
-    assert share == pytest.approx(learned_shares(fingerprints(models[::-1], plan), plan, *all_pairs(2)))
+    share = learned_of(fingerprints(models, plan), plan, *all_pairs(2)).share
+    assert share == pytest.approx(learned_of(fingerprints(models[::-1], plan), plan, *all_pairs(2)).share)
     return float(share[0])
 
 
@@ -63,11 +65,26 @@ def test_a_short_training_from_one_initialisation_is_told_by_what_it_learned(see
     rng = np.random.default_rng(seed)
     start = rng.normal(size=(64, 96))
     one, other = (start + learned(rng, 2, 1.3) for _ in range(2))
-    assert slope_of(one.ravel(), other.ravel()) > LEAST_SLOPE
+    assert slope_of(one.ravel(), other.ravel()) > CLEAR_SLOPE
     assert share_of(one, other) < 0.7
     models = [{"block": matrix.astype(np.float32)} for matrix in (one, other)]
     plan = plan_of(models[0])
     assert not inherits(fingerprints(models, plan), plan, *all_pairs(2)).any()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_after_long_trainings_kin_are_told_from_one_initialisation_by_what_they_learned(seed: int):
+    """Slopes of 0.5 to 0.8 are open: children that forgot a quarter have them, and so do two that began alike."""
+    rng = np.random.default_rng(seed)
+    start = rng.normal(size=(64, 96))
+    parent = start + learned(rng, 6, 1.5)
+    child = 0.75 * parent + 0.9 * np.std(parent) * rng.normal(size=parent.shape)
+    stranger = start + learned(rng, 6, 1.5)
+    for one, other, kin in ((parent, child, True), (parent, stranger, False)):
+        assert LEAST_SLOPE < slope_of(one.ravel(), other.ravel()) < CLEAR_SLOPE
+        models = [{"block": matrix.astype(np.float32)} for matrix in (one, other)]
+        plan = plan_of(models[0])
+        assert inherits(fingerprints(models, plan), plan, *all_pairs(2)) == [kin]
 
 
 @pytest.mark.parametrize("shrink", [1.0, 0.5])
@@ -83,13 +100,13 @@ def test_what_a_child_learned_anew_does_not_hide_what_it_holds(seed: int, step: 
     else:  # half of the strongest directions are undone, as an adapter that aims at them may
         left, values, right = np.linalg.svd(parent, full_matrices=False)
         change = -(left[:, :4] * values[:4]) @ right[:4]
-    assert share_of(parent, shrink * (parent + change)) > LEAST_SLOPE
+    assert share_of(parent, shrink * (parent + change)) > LEAST_LEARNED
 
 
 def test_models_without_anything_learned_or_without_noise_are_not_doubted():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(64, 96))
-    assert share_of(noise, noise + 0.3 * rng.normal(size=(64, 96))) > LEAST_SLOPE
+    assert share_of(noise, noise + 0.3 * rng.normal(size=(64, 96))) > LEAST_LEARNED
     assert share_of(np.zeros((64, 96)), noise) == 1
     assert share_of(np.eye(64, 96), np.eye(64, 96)) == 1
     assert share_of(noise, noise) == pytest.approx(1)
@@ -108,5 +125,5 @@ def test_trained_kin_of_all_kinds_pass():
     for pair in pairs:
         values = fingerprints(list(pair), plan)
         assert slopes(values, *all_pairs(2)) > 0.9
-        assert learned_shares(values, plan, *all_pairs(2)) > 0.9
+        assert learned_of(values, plan, *all_pairs(2)).share > 0.9
         assert inherits(values, plan, *all_pairs(2)).all()
