@@ -59,7 +59,12 @@ class Fit:
 
     @property
     def exact(self) -> bool:
-        """Whether the parents leave nothing but rounding, in all layers, where one of them alone leaves more."""
+        """Whether the parents leave nothing but rounding, in all layers, where one of them alone leaves more.
+
+        Parents that are alike in all layers are as one: what decay alone shrank is no merge of the two nearest to it.
+        """
+        if not np.isfinite(self.coefficients).all(1).any():
+            return False
         most = LEFT_BY_ROUNDING_ONCE if self.rounded_once else LEFT_OF_STEP
         return bool((self.chi <= LARGEST_CHI).all()) and self.left_of_step <= most
 

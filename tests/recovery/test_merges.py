@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from recovery.evidence import gather
+from recovery.fits import Fit
 from recovery.merges import Merge, find_merges
-from recovery.mixtures import as_stored
+from recovery.mixtures import LARGEST_CHI, as_stored
 from recovery.settings import EvidenceSettings
 from recovery.tree import recover_kin
 from storage.types import UNIT_ROUNDOFF
@@ -108,6 +109,19 @@ def test_a_merge_is_found_with_its_parents_shares_method_and_base(family: list[W
 @pytest.mark.parametrize("dtype", GRIDS)
 def test_ordinary_kin_are_no_merges(family: list[Weights], dtype: str):
     assert merges_among(stored(family, dtype), dtype) == []
+
+
+def test_two_that_hardly_differ_do_not_make_what_decay_shrank(family: list[Weights]):
+    """A child that decay took to 0.98 of its parent is so of its sibling as well, who is within rounding of it."""
+    rng = np.random.default_rng(0)
+    near, shrunk = (
+        {n: scale * w * (1 + 0.001 * rng.normal(size=w.shape)) for n, w in family[A].items()} for scale in (1, 0.98)
+    )
+    models = stored([family[A], family[B], near, shrunk], "BF16")
+    layers = [torch.from_numpy(np.stack([model[name].ravel() for model in models])) for name in models[0]]
+    roundoff = np.full(4, UNIT_ROUNDOFF["BF16"])
+    assert (Fit.of(layers, 3, [0, 2], roundoff).chi < LARGEST_CHI).all()
+    assert not Fit.of(layers, 3, [0, 2], roundoff).exact
 
 
 def test_siblings_in_other_formats_than_their_parents_are_no_merges(family: list[Weights]):
