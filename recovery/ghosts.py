@@ -4,7 +4,8 @@ Seen from a third model o, two models that share no more than data have slopes t
 and a child and its parent slopes of 1. If both came through one that is missing, the slope is what the missing one's
 step is of theirs: between 0 and 1, in strong and weak directions alike. Trainings on the same data have a step in
 common, too, and as evenly where they leave no noise to tell it by; so two or three such siblings are left where they
-are, and four and more must be so among each other, and have but one part in common (`recovery.tetrads`).
+are; four and more must be so among each other, and nobody may see more than one part in the others
+(`recovery.tetrads`).
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import numpy as np
 
 from recovery.disjoint_sets import DisjointSets
 from recovery.passage import slopes
-from recovery.tetrads import share_one_part
+from recovery.tetrads import is_star
 from storage.types import BoolArray, FloatArray, IndexArray, ModelGraph, Relation, WeightArray
 
 SIGMAS = 4.0
@@ -70,7 +71,7 @@ def find_ghosts(parent: IndexArray, sample: Sequence[WeightArray], fixed: BoolAr
             joined = (
                 _joined(parent, sample, node, group, toward=toward) for group in _groups(sample, node, near, parent)
             )
-            enough = [ghost for ghost in joined if len(ghost.children) >= FEWEST_SIBLINGS]
+            enough = [g for g in joined if len(g.children) >= FEWEST_SIBLINGS and is_star(sample, _leaves(g))]
             ghosts += enough
             used.update(child for ghost in enough for child in ghost.children)
     return ghosts
@@ -105,8 +106,7 @@ def _groups(sample: Sequence[WeightArray], origin: int, children: Sequence[int],
     for c in children:
         groups.setdefault(sets.find(place[c]), []).append(c)
     large = (group for group in groups.values() if len(group) + 1 >= FEWEST_SIBLINGS)
-    alike = (group for group in large if all(even(a, b) for a, b in combinations(group, 2)))
-    return [group for group in alike if len(group) < FEWEST_SIBLINGS or share_one_part(sample, origin, group)]
+    return [group for group in large if all(even(a, b) for a, b in combinations(group, 2))]
 
 
 def _between(slope: FloatArray, variance: FloatArray) -> bool:
@@ -129,8 +129,11 @@ def _joined(
         return _by_slopes(node, group) if founded else _by_slopes(-1, (node, *group))
     seen = slopes(sample, above, node, group)
     beside = all(_between(s.numpy(), v.numpy()) for s, v in zip(seen.slope, seen.variance, strict=True))
-    beside = beside and share_one_part(sample, above, (node, *group))
     return _by_slopes(above, (node, *group)) if beside else _by_slopes(node, group)
+
+
+def _leaves(ghost: Ghost) -> list[int]:
+    return [*([] if ghost.parent < 0 else [ghost.parent]), *ghost.children]
 
 
 def _by_slopes(parent: int, children: Sequence[int]) -> Ghost:
