@@ -42,7 +42,7 @@ def kin() -> torch.Tensor:
     return torch.from_numpy(np.stack([*made, 2 * first]))
 
 
-@pytest.mark.parametrize("rows", [11, 3])
+@pytest.mark.parametrize("rows", [11, 4, 3])
 @pytest.mark.parametrize("members", [2, 5])
 def test_pairs_equal_plain_float64(kin: torch.Tensor, members: int, rows: int):
     sums, _ = summed(kin[:members], rows=rows)
