@@ -292,5 +292,6 @@ def _weights(layers: Sequence[ComparableTensor]) -> int:
 
 def _roundoff(source: TensorSource, layers: Sequence[ComparableTensor]) -> float:
     """Of the format that most compared layers are stored in, the coarser one where that is undecided."""
-    formats = Counter(source.tensors[layer.name].spec.dtype for layer in layers)
+    tensors = source.tensors
+    formats = Counter(tensors[layer.name].spec.dtype for layer in layers)
     return max((count, UNIT_ROUNDOFF[dtype]) for dtype, count in formats.items())[1]

@@ -41,9 +41,11 @@ def planned_layer(
     sample = SpectrumSample(layer.rows, layer.cols, settings.spectrum_rows)
     shape = LayerShape(len(sources), pairs, layer.rows, layer.cols, settings.spectrum_rows)
     schedule = plan_layer(shape, settings.memory_bytes, threads=threads)
-    stored = [source.tensors[layer.name].spec for source in sources]
-    travelling = "F32" if settings.device == "cpu" else travelling_format(stored)
-    return PlannedLayer(layer, sample, shape, schedule, travelling, loops)
+    return PlannedLayer(layer, sample, shape, schedule, _travelling(layer, sources, settings.device), loops)
+
+
+def _travelling(layer: ComparableTensor, sources: Sequence[TensorSource], device: str) -> Travelling:
+    return "F32" if device == "cpu" else travelling_format([source.tensors[layer.name].spec for source in sources])
 
 
 def planned_reads(planned: Sequence[PlannedLayer], memory_bytes: int) -> Iterator[TileRead]:
