@@ -5,9 +5,11 @@ weights is another pass. A compiled loop asks all of it while they are in regist
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numba
+from numba.core import cgutils
+from numba.extending import intrinsic
 from torch import Tensor
 
 from storage.types import WeightArray
@@ -48,6 +50,31 @@ def _made(loop: Callable[Parameters, Returned], *, kept: bool) -> Callable[Param
     make = numba.njit(cache=kept, fastmath=set(FREE), error_model="numpy", nogil=True)
     made: Callable[Parameters, Returned] = make(loop)
     return made
+
+
+def inlined(part: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """A part of the loops that call it: handing weights to a loop of its own takes as long as some hundred of them.
+
+    Every array is counted as held, by an atomic operation, when it is handed over and when it comes back.
+    """
+    made: Callable[Parameters, Returned] = numba.njit(inline="always", error_model="numpy")(part)
+    return made
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fused(_typing: Any, first: Any, second: Any, addend: Any) -> Any:  # noqa: ANN401 - numba's types
+    """`first * second + addend` of the addend's type, rounded once where the processor can: half the instructions.
+
+    Compilers do not fuse a product that is added to two sums.
+    """
+    del first, second
+
+    def made(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:  # noqa: ANN401
+        kind = values[2].type
+        shape = cgutils.ir.FunctionType(kind, [kind] * 3)
+        return builder.call(builder.module.declare_intrinsic("llvm.fmuladd", [kind], shape), values)
+
+    return addend(addend, addend, addend), made
 
 
 @compiled

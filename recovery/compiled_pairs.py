@@ -13,15 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recovery.compiled import Rows, compiled, line, rows_of
+from recovery.compiled import Rows, compiled, fused, inlined, rows_of
 from recovery.distances import Scale
 from recovery.sums import PairSums
 from storage.types import FloatArray, IndexArray, WeightArray
 
-LINES = 4
-"""Rows whose sums are kept in registers, while their sum by column is added to memory once."""
+LINES = 3
+"""Rows whose sums are kept in registers, while their sum by column is added to memory once: of four they do not fit."""
 BAND = 16 * LINES
 """Rows of a pair that are summed by column before these sums are widened."""
+NEIGHBOURS = 2
+"""Left members whose bands lie in the second cache beside that of a right one, which is compared with all of them."""
 SPAN = 1024
 """Columns that are compared at once: sums over them stay in the nearest cache."""
 
@@ -30,17 +32,25 @@ SLACK = 2.0**-20
 
 Number = type[np.float32] | type[np.float64]
 """What differences are taken, multiplied and, over a few of them, added up in."""
-Four = tuple[Any, Any, Any, Any]
-Places = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
-"""Where `LINES` rows of a member begin; without a sign, since loops ask of signed ones whether they count from the end.
-Loops take these rather than parts of the weights, each of which is counted as a holder of them."""
+Three = tuple[Any, Any, Any]
+Places = tuple[np.uint64, np.uint64, np.uint64]
+"""Where `LINES` rows of a member begin; without a sign: loops ask of signed ones whether they count from the end."""
+OfAll = tuple[float, np.int32, np.int32]
+"""L1, and bits of the largest and of the smallest difference's size."""
 
 
 class Ends(NamedTuple):
-    """The members of pairs (pairs,)."""
+    """The members of pairs (pairs,), and in which order these are compared."""
 
     left: IndexArray
     right: IndexArray
+    order: IndexArray
+
+    @classmethod
+    def of(cls, left: Tensor, right: Tensor) -> "Ends":
+        """Pairs of the same right member and neighbouring left ones follow each other."""
+        u, v = left.numpy(), right.numpy()
+        return cls(u, v, np.lexsort((u, v, u // NEIGHBOURS)))
 
 
 class Scaling(NamedTuple):
@@ -84,15 +94,23 @@ class Columns(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Rows `first:last`, at most `LINES`, and columns `low:high` of one pair."""
+    """Rows of one pair, `width` weights of each: where they begin in all weights, and how far apart."""
 
-    pair: int
     left: int
     right: int
-    first: int
-    last: int
-    low: int
-    high: int
+    apart: int
+    rows: int
+    width: int
+
+
+class Scales(NamedTuple):
+    """`Scaling` of one pair."""
+
+    right: float
+    apart: float
+    offset: float
+    shift: float
+    slack: float
 
 
 def add_pairs(
@@ -105,46 +123,53 @@ def add_pairs(
     left, right = ends
     into = Sums(*(getattr(sums, name).numpy() for name in Sums._fields))
     by_column = Columns(np.empty(SPAN, number), np.empty(SPAN, number))
-    found = Ends(left.numpy(), right.numpy())
-    _add_pairs(rows_of(tile), found, Scaling.of(scale, left, right), into, by_column, start)
+    _add_pairs(rows_of(tile), Ends.of(left, right), Scaling.of(scale, left, right), into, by_column, start)
 
 
 def add_extremes(sums: PairSums, tile: Tensor, ends: tuple[Tensor, Tensor]) -> None:
     """Adds the largest and the smallest difference of pairs in a tile."""
-    found = Ends(*(end.numpy() for end in ends))
-    _add_extremes(rows_of(tile), found, sums.largest.numpy(), sums.smallest.numpy())
+    _add_extremes(rows_of(tile), Ends.of(*ends), sums.largest.numpy(), sums.smallest.numpy())
 
 
 @compiled
 def _add_pairs(tile: Rows, ends: Ends, scaling: Scaling, sums: Sums, by_column: Columns, start: int) -> None:
     for top in range(0, tile.rows, BAND):
+        rows = min(BAND, tile.rows - top)
         for low in range(0, tile.cols, SPAN):
-            high = min(tile.cols, low + SPAN)
-            columns = Columns(by_column.dot[: high - low], by_column.squared[: high - low])
-            for pair in range(len(ends.left)):
-                columns.dot[:] = 0
-                columns.squared[:] = 0
-                for first in range(top, min(tile.rows, top + BAND), LINES):
-                    last = min(first + LINES, tile.rows)
-                    part = Part(pair, ends.left[pair], ends.right[pair], first, last, low, high)
-                    farthest = _add_lines(tile, part, sums, columns, start)
-                    if farthest * scaling.right[pair] * (1 + SLACK) + scaling.shift[pair] > sums.l_ft[pair]:
-                        _add_farthest(tile, part, scaling, sums)
+            width, begin = min(SPAN, tile.cols - low), top * tile.cols + low
+            columns = Columns(by_column.dot[:width], by_column.squared[:width])
+            for pair in ends.order:
+                left, right = ends.left[pair] * tile.stride + begin, ends.right[pair] * tile.stride + begin
+                part = Part(left, right, tile.cols, rows, width)
+                _add_part(tile.flat, part, columns, (pair, start + top), (scaling, sums))
                 _widen(columns, sums, pair, low)
 
 
 @compiled
-def _add_lines(tile: Rows, part: Part, sums: Sums, columns: Columns, start: int) -> float:
-    """Gives how far the farthest two weights lie apart, to float32's rounding."""
-    pair, cols = part.pair, np.uint64(part.high - part.low)
-    u, v = _begins(tile, part.left, part), _begins(tile, part.right, part)
-    dots, squares, (l1, farthest, changed) = _line_sums(tile.flat, u, v, columns, cols)
+def _add_part(
+    flat: WeightArray, part: Part, columns: Columns, place: tuple[int, int], whole: tuple[Scaling, Sums]
+) -> None:
+    (pair, row), (scaling, sums) = place, whole
+    scales = Scales(
+        scaling.right[pair], scaling.apart[pair], scaling.offset[pair], scaling.shift[pair], scaling.slack[pair]
+    )
+    dot_of, squared_of = sums.row_dot[pair, row:], sums.row_squared[pair, row:]
+    l1, changed, l_ft = 0.0, 0, sums.l_ft[pair]
+    columns.dot[:] = 0
+    columns.squared[:] = 0
+    for first in range(0, part.rows, LINES):
+        u, v = _begins(part, first, part.left), _begins(part, first, part.right)
+        dots, squares, (size, far, near) = _line_sums(flat, u, v, columns)
+        _add_lines(dot_of, first, part.rows, dots)
+        _add_lines(squared_of, first, part.rows, squares)
+        l1 += size
+        changed += _changed(flat, u, v, part.width, far, near)
+        if _size(far) * scales.right * (1 + SLACK) + scales.shift > l_ft:
+            lines = min(LINES, part.rows - first)
+            l_ft = _farthest(flat, (u, v), (lines, part.width), scales, l_ft)
     sums.l1[pair] += l1
     sums.changed[pair] += changed
-    for row in range(part.last - part.first):
-        sums.row_dot[pair, start + part.first + row] += dots[row]
-        sums.row_squared[pair, start + part.first + row] += squares[row]
-    return farthest
+    sums.l_ft[pair] = l_ft
 
 
 @compiled
@@ -154,96 +179,108 @@ def _widen(columns: Columns, sums: Sums, pair: int, low: int) -> None:
         sums.col_squared[pair, low + col] += np.float64(columns.squared[col])
 
 
-@compiled
-def _begins(tile: Rows, member: int, part: Part) -> Places:
+@inlined
+def _begins(part: Part, first: int, begin: int) -> Places:
     """Where there are fewer rows, one of the left member's, which does not differ from itself."""
-    count = part.last - part.first
-    own = np.uint64(part.left * tile.stride + part.first * tile.cols + part.low)
-    first = np.uint64(member * tile.stride + part.first * tile.cols + part.low)
-    cols = np.uint64(tile.cols)
+    count = part.rows - first
+    own = np.uint64(part.left + first * part.apart)
+    place, apart = np.uint64(begin + first * part.apart), np.uint64(part.apart)
     return (
-        first,
-        first + cols if count > 1 else own,
-        first + cols + cols if count > 2 else own,  # noqa: PLR2004
-        first + cols + cols + cols if count > 3 else own,  # noqa: PLR2004
+        place,
+        place + apart if count > 1 else own,
+        place + apart + apart if count > 2 else own,  # noqa: PLR2004
     )
 
 
-@compiled
-def _line_sums(
-    flat: WeightArray, u: Places, v: Places, columns: Columns, cols: np.uint64
-) -> tuple[Four, Four, tuple[float, float, float]]:
-    """Of each row, products of weights with their differences, and squares; those by column are added to `columns`.
+@inlined
+def _add_lines(sums: FloatArray, first: int, rows: int, lines: Three) -> None:
+    sums[first] += np.float64(lines[0])
+    if first + 1 < rows:
+        sums[first + 1] += np.float64(lines[1])
+    if first + 2 < rows:
+        sums[first + 2] += np.float64(lines[2])
 
-    Of all: L1, the largest difference, how many differ.
-    """
-    (u0, u1, u2, u3), (v0, v1, v2, v3), (col_dot, col_squared) = u, v, columns
+
+@inlined
+def _line_sums(flat: WeightArray, u: Places, v: Places, columns: Columns) -> tuple[Three, Three, OfAll]:
+    """Of each row, products of weights with their differences, and squares; those by column are added to `columns`."""
+    (u0, u1, u2), (v0, v1, v2), (col_dot, col_squared) = u, v, columns
     number = col_dot.dtype.type
-    a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = l1 = number(0)
-    far, changed = np.int32(0), np.int32(0)
-    for col in range(cols):
-        p0, q0, d0 = _products(flat[u0 + col], flat[v0 + col], number)
-        p1, q1, d1 = _products(flat[u1 + col], flat[v1 + col], number)
-        p2, q2, d2 = _products(flat[u2 + col], flat[v2 + col], number)
-        p3, q3, d3 = _products(flat[u3 + col], flat[v3 + col], number)
-        a0, a1, a2, a3 = a0 + p0, a1 + p1, a2 + p2, a3 + p3
-        b0, b1, b2, b3 = b0 + q0, b1 + q1, b2 + q2, b3 + q3
-        l1 += d0 + d1 + d2 + d3
-        col_dot[col] += p0 + p1 + p2 + p3
-        col_squared[col] += q0 + q1 + q2 + q3
-        f0, f1 = _bits(flat[u0 + col], flat[v0 + col]), _bits(flat[u1 + col], flat[v1 + col])
-        f2, f3 = _bits(flat[u2 + col], flat[v2 + col]), _bits(flat[u3 + col], flat[v3 + col])
-        far = max(far, f0, f1, f2, f3)
-        changed = np.int32(changed + np.int32(f0 != 0) + np.int32(f1 != 0) + np.int32(f2 != 0) + np.int32(f3 != 0))
-    of_all = np.float64(l1), np.float64(np.int32(far).view(np.float32)), np.float64(changed)
-    return (a0, a1, a2, a3), (b0, b1, b2, b3), of_all
+    a0 = a1 = a2 = b0 = b1 = b2 = l1 = number(0)
+    far, near = np.int32(0), np.int32(2**31 - 1)
+    for place in range(len(col_dot)):
+        col = np.uint64(place)
+        own0, own1, own2 = number(flat[u0 + col]), number(flat[u1 + col]), number(flat[u2 + col])
+        d0, d1, d2 = number(flat[v0 + col]) - own0, number(flat[v1 + col]) - own1, number(flat[v2 + col]) - own2
+        a0, a1, a2 = fused(own0, d0, a0), fused(own1, d1, a1), fused(own2, d2, a2)
+        b0, b1, b2 = fused(d0, d0, b0), fused(d1, d1, b1), fused(d2, d2, b2)
+        col_dot[col] = fused(own2, d2, fused(own1, d1, fused(own0, d0, col_dot[col])))
+        col_squared[col] = fused(d2, d2, fused(d1, d1, fused(d0, d0, col_squared[col])))
+        l1 += abs(d0) + abs(d1) + abs(d2)
+        f0, f1, f2 = _bits(d0), _bits(d1), _bits(d2)
+        far, near = max(far, f0, f1, f2), min(near, f0, f1, f2)
+    return (a0, a1, a2), (b0, b1, b2), (np.float64(l1), far, near)
 
 
 @compiled
-def _products(left: float, right: float, number: Number) -> tuple[Any, Any, Any]:
-    """Of a weight with its difference, of that with itself, and its size."""
-    own = number(left)
-    apart = number(right) - own
-    return own * apart, apart * apart, abs(apart)
+def _bits(apart: Any) -> np.int32:  # noqa: ANN401 - of either number
+    """Of a difference's size: they are in the order of numbers above 0, and their extremes vector units know."""
+    return np.float32(abs(apart)).view(np.int32)
 
 
 @compiled
-def _bits(left: float, right: float) -> np.int32:
-    """Of a difference's size: they are in the order of numbers above 0, and their maximum vector units know."""
-    return np.float32(abs(right - left)).view(np.int32)
+def _size(bits: np.int32) -> float:
+    """Of which these are the bits."""
+    return np.float64(np.int32(bits).view(np.float32))
 
 
 @compiled
-def _add_farthest(tile: Rows, part: Part, scaling: Scaling, sums: Sums) -> None:
-    """Only rows that may hold the largest difference, for all that float32 tells, are asked for it in float64."""
-    pair = part.pair
-    right, apart, offset = scaling.right[pair], scaling.apart[pair], scaling.offset[pair]
-    for row in range(part.first, part.last):
-        u, v = line(tile, part.left, row, part.low, part.high), line(tile, part.right, row, part.low, part.high)
-        far = _about_farthest(u, v, (np.float32(right), np.float32(apart), np.float32(offset)))
-        if far * (1 + SLACK) + scaling.slack[pair] > sums.l_ft[pair]:
-            sums.l_ft[pair] = max(sums.l_ft[pair], _farthest(u, v, (right, apart, offset)))
+def _changed(flat: WeightArray, u: Places, v: Places, width: int, far: np.int32, near: np.int32) -> int:
+    """How many weights differ, the most by `far` and the least by `near`: they are counted where some are equal."""
+    if near > 0:
+        return LINES * width
+    if far == 0:
+        return 0
+    changed = np.int32(0)
+    for line in range(LINES):
+        for col in range(np.uint64(width)):
+            changed = np.int32(changed + np.int32(flat[u[line] + col] != flat[v[line] + col]))
+    return int(changed)
 
 
 @compiled
-def _about_farthest(u: WeightArray, v: WeightArray, scales: tuple[np.float32, np.float32, np.float32]) -> float:
+def _farthest(
+    flat: WeightArray, ends: tuple[Places, Places], shape: tuple[int, int], scales: Scales, farthest: float
+) -> float:
+    """Eq. 1, where it is more than `farthest`: in float64, of rows that may hold more for all that float32 tells."""
+    (u, v), (lines, width) = ends, shape
+    for line in range(lines):
+        far = _about_farthest(flat, u[line], v[line], width, scales)
+        if far * (1 + SLACK) + scales.slack > farthest:
+            farthest = max(farthest, _exactly_farthest(flat, u[line], v[line], width, scales))
+    return farthest
+
+
+@inlined
+def _about_farthest(flat: WeightArray, u: np.uint64, v: np.uint64, width: int, scales: Scales) -> float:
     """Eq. 1 in float32."""
-    right, apart, offset = scales
+    right, apart, offset = np.float32(scales.right), np.float32(scales.apart), np.float32(scales.offset)
     far = np.int32(0)
-    for col in range(len(u)):
-        scaled = abs((v[col] - u[col]) * right + u[col] * apart + offset)
+    for place in range(width):
+        col = np.uint64(place)
+        scaled = abs((flat[v + col] - flat[u + col]) * right + flat[u + col] * apart + offset)
         far = max(far, np.float32(scaled).view(np.int32))
-    return np.float64(np.int32(far).view(np.float32))
+    return _size(far)
 
 
-@compiled
-def _farthest(u: WeightArray, v: WeightArray, scales: tuple[float, float, float]) -> float:
+@inlined
+def _exactly_farthest(flat: WeightArray, u: np.uint64, v: np.uint64, width: int, scales: Scales) -> float:
     """Eq. 1 in float64."""
-    right, apart, offset = scales
     far = 0.0
-    for col in range(len(u)):
-        wide = np.float64(u[col])
-        far = max(far, abs((np.float64(v[col]) - wide) * right + wide * apart + offset))
+    for place in range(width):
+        wide = np.float64(flat[u + np.uint64(place)])
+        scaled = (np.float64(flat[v + np.uint64(place)]) - wide) * scales.right + wide * scales.apart + scales.offset
+        far = max(far, abs(scaled))
     return far
 
 

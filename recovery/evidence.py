@@ -15,7 +15,7 @@ from recovery.heads import head_nats
 from recovery.layer_evidence import LayerVerdict
 from recovery.layer_record import LayerRecord, joined
 from recovery.moments import LayerMoments
-from recovery.passes import comparison_of, planned_layer, planned_reads, stored_bytes
+from recovery.passes import PlannedLayer, comparison_of, planned_layer, planned_reads, stored_bytes
 from recovery.reading import TileReader
 from recovery.sample import SampleRecord
 from recovery.schedule import loops_pay
@@ -94,53 +94,111 @@ def gather(sources: Sequence[TensorSource], pairs: Pairs, settings: EvidenceSett
     layers = shared_layers(sources)
     if not layers:
         raise UsageError("these models share no layer of the same name and shape: compare models of one architecture")
-    copies, decay = CopySearch.over(pairs.left, pairs.right), DecayRecord.empty(len(pairs.left))
-    sample = SampleRecord.over(layers, len(sources), budget_weights=settings.sample_weights)
-    held = [source.gains() for source in sources]
-    gains = gains_of(held)
-    vectors = [*gains, *(values for by_name in held for values in by_name.values())]
-    kept = sample.nbytes + sum(values.nbytes for values in vectors)
-    settings = replace(settings, memory_bytes=max(1, settings.memory_bytes - kept))
-    moments, totals, by_layer = (
-        [],
-        _PairTotals.empty(len(pairs.left)),
-        LayerRecord.over(layers, len(pairs.left), keeps_distances=settings.layer_distances),
-    )
-    on_processor, weights = settings.device == "cpu", sum(layer.rows * layer.cols for layer in layers)
-    loops = on_processor and loops_pay(len(sources), len(pairs.left), weights)
+    seen = _Seen.nothing(layers, sources, pairs, settings)
+    settings = replace(settings, memory_bytes=max(1, settings.memory_bytes - seen.nbytes))
+    planned = _pass_layers(layers, sources, pairs, settings, seen)
+    again = ask_filled_ranks(planned, sources, pairs, seen.by_layer, settings)
+    seen.totals.correct_ranks(again, seen.by_layer)
+    bytes_read = sum(stored_bytes(layer, sources) for layer in layers) + again.bytes_read
+    return seen.evidence(layers, sources, pairs, bytes_read=bytes_read)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is kept of sources, and noted while their layers pass; filled in place."""
+
+    held: Sequence[Mapping[str, WeightArray]]  # gains and biases of each member
+    gains: tuple[WeightArray, ...]  # what training has moved of them
+    copies: CopySearch
+    decay: DecayRecord
+    sample: SampleRecord
+    totals: "_PairTotals"
+    by_layer: LayerRecord
+    moments: list[LayerMoments]
+
+    @classmethod
+    def nothing(
+        cls,
+        layers: Sequence[ComparableTensor],
+        sources: Sequence[TensorSource],
+        pairs: Pairs,
+        settings: EvidenceSettings,
+    ) -> "_Seen":
+        """Before the first layer."""
+        count, held = len(pairs.left), [source.gains() for source in sources]
+        return cls(
+            held=held,
+            gains=gains_of(held),
+            copies=CopySearch.over(pairs.left, pairs.right),
+            decay=DecayRecord.empty(count),
+            sample=SampleRecord.over(layers, len(sources), budget_weights=settings.sample_weights),
+            totals=_PairTotals.empty(count),
+            by_layer=LayerRecord.over(layers, count, keeps_distances=settings.layer_distances),
+            moments=[],
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """What stays in memory beside the layers."""
+        vectors = [*self.gains, *(values for by_name in self.held for values in by_name.values())]
+        return self.sample.nbytes + sum(values.nbytes for values in vectors)
+
+    def note(self, layer: ComparableTensor, moments: LayerMoments, verdicts: Sequence[LayerVerdict]) -> None:
+        """Adds what one layer says of members and pairs."""
+        self.moments.append(moments)
+        self.totals.add(verdicts, layer)
+        self.decay.add([verdict.shrinking for verdict in verdicts])
+        self.by_layer.add(verdicts, layer)
+
+    def evidence(
+        self,
+        layers: Sequence[ComparableTensor],
+        sources: Sequence[TensorSource],
+        pairs: Pairs,
+        *,
+        bytes_read: int,
+    ) -> ClusterEvidence:
+        """Once all layers have passed."""
+        roundoff = np.array([_roundoff(source, layers) for source in sources])
+        of_layers, low_rank = self.by_layer.evidence(mixed=roundoff[pairs.left] != roundoff[pairs.right])
+        decay, heads, weights = self.decay.nats(), head_nats(sources, pairs), _weights(layers)
+        copies = self.copies.verdict()
+        return ClusterEvidence(
+            members=len(sources),
+            pairs=self.totals.evidence(pairs, copies, low_rank, decay=decay, heads=heads, weights=weights),
+            moments=_weight_moments(layers, self.moments),
+            bytes_read=bytes_read,
+            layers=of_layers,
+            sample=tuple(self.sample.blocks.values()),
+            tables=tuple(self.sample.tables.values()),
+            sample_names=tuple(self.sample.blocks),
+            roundoff=tuple(roundoff.tolist()),
+            batches=batches_of(sources),
+            gains=self.gains,
+            gains_changed=changed_gains(self.held, pairs, self.totals.changed == 0),
+        )
+
+
+def _pass_layers(
+    layers: Sequence[ComparableTensor],
+    sources: Sequence[TensorSource],
+    pairs: Pairs,
+    settings: EvidenceSettings,
+    seen: _Seen,
+) -> list[PlannedLayer]:
+    """Compares all layers, the next tile being read meanwhile; gives how they passed."""
+    count, on_processor = len(pairs.left), settings.device == "cpu"
+    loops = on_processor and loops_pay(len(sources), count, _weights(layers))
     with workers_for(len(sources), settings.device) as workers:
         planned = [
-            planned_layer(layer, sources, len(pairs.left), settings, threads=workers.count, loops=loops)
-            for layer in layers
+            planned_layer(layer, sources, count, settings, threads=workers.count, loops=loops) for layer in layers
         ]
         reads = planned_reads(planned, settings.memory_bytes)
         with TileReader(sources, reads, settings.read_weights, counts=on_processor) as reader:
             for plan in planned:
-                seen, verdicts = comparison_of(plan, reader, pairs, settings, workers=workers).run(copies, sample)
-                moments.append(seen)
-                totals.add(verdicts, plan.layer)
-                decay.add([verdict.shrinking for verdict in verdicts])
-                by_layer.add(verdicts, plan.layer)
-    again = ask_filled_ranks(planned, sources, pairs, by_layer, settings)
-    totals.correct_ranks(again, by_layer)
-    roundoff = np.array([_roundoff(source, layers) for source in sources])
-    seen_layers, low_rank = by_layer.evidence(mixed=roundoff[pairs.left] != roundoff[pairs.right])
-    return ClusterEvidence(
-        members=len(sources),
-        pairs=totals.evidence(
-            pairs, copies.verdict(), low_rank, decay=decay.nats(), heads=head_nats(sources, pairs), weights=weights
-        ),
-        moments=_weight_moments(layers, moments),
-        bytes_read=sum(stored_bytes(layer, sources) for layer in layers) + again.bytes_read,
-        layers=seen_layers,
-        sample=tuple(sample.blocks.values()),
-        tables=tuple(sample.tables.values()),
-        sample_names=tuple(sample.blocks),
-        roundoff=tuple(roundoff.tolist()),
-        batches=batches_of(sources),
-        gains=gains,
-        gains_changed=changed_gains(held, pairs, totals.changed == 0),
-    )
+                comparison = comparison_of(plan, reader, pairs, settings, workers=workers)
+                seen.note(plan.layer, *comparison.run(seen.copies, seen.sample))
+    return planned
 
 
 def shared_layers(sources: Sequence[TensorSource]) -> list[ComparableTensor]:
@@ -227,7 +285,13 @@ def _weight_moments(layers: Sequence[ComparableTensor], moments: Sequence[LayerM
     return WeightMoments(tuple(layer.name for layer in layers), *columns)
 
 
+def _weights(layers: Sequence[ComparableTensor]) -> int:
+    """Of one member."""
+    return sum(layer.rows * layer.cols for layer in layers)
+
+
 def _roundoff(source: TensorSource, layers: Sequence[ComparableTensor]) -> float:
     """Of the format that most compared layers are stored in, the coarser one where that is undecided."""
-    formats = Counter(source.tensors[layer.name].spec.dtype for layer in layers)
+    tensors = source.tensors
+    formats = Counter(tensors[layer.name].spec.dtype for layer in layers)
     return max((count, UNIT_ROUNDOFF[dtype]) for dtype, count in formats.items())[1]

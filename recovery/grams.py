@@ -49,13 +49,18 @@ def _blocks(order: int, dtype: torch.dtype) -> Iterator[slice]:
     return (slice(*span) for span in spans(order, BLOCK[dtype]))
 
 
-def participation(grams: Tensor, norm: Tensor) -> Tensor:
+def trace(grams: Tensor) -> Tensor:
+    """(pairs,) float64 sums of squares of the differences."""
+    total: Tensor = grams.diagonal(dim1=1, dim2=2).sum(1, dtype=torch.float64)
+    return total
+
+
+def participation(total: Tensor, norm: Tensor) -> Tensor:
     """(pairs,) independent draws in a line of a step, as `recovery.direction` needs them; at least 1.
 
-    With squared singular values s: (sum s)^2 / sum s^2, where the sums are the trace and the squared Frobenius `norm`.
-    Sampled lines see at most as many directions as they are, so this errs to the careful side.
+    With squared singular values s: (sum s)^2 / sum s^2, the sums being the trace, `total`, and the squared Frobenius
+    `norm`. Sampled lines see at most as many directions as they are, so this errs to the careful side.
     """
-    total = grams.diagonal(dim1=1, dim2=2).sum(1, dtype=torch.float64)
     moved = total > 0
     # Divided before squaring: sums of squares of float32's smallest numbers have squares that vanish.
     return torch.where(moved, (total / torch.where(moved, norm, 1.0)) ** 2, 1.0)

@@ -109,11 +109,15 @@ class LayerComparison:
         sample = self.tiles.sample
         mean_square = members.row_squared.sum(1) / (sample.rows * sample.cols)
         rounding = rounding_profile(members.lines, mean_square, self.roundoff)
-        for begin, end in spans(last - first, self.schedule.judged_pairs):
-            ends = self.left[first + begin : first + end], self.right[first + begin : first + end]
-            batch = _PairBatch(sums, slice(begin, end), *ends)
+
+        def judged(span: tuple[int, int]) -> LayerVerdict:
+            ends = (end[first:last][slice(*span)] for end in (self.left, self.right))
+            batch = _PairBatch(sums, slice(*span), *ends)
             spectra, error = self._spectra(batch, members, rounding), self._rounding(batch)
-            yield _judge(batch, members, spectra, error, say=self._lines_say)
+            return _judge(batch, members, spectra, error, say=self._lines_say)
+
+        batches = spans(last - first, self.schedule.judged_pairs)
+        return self.workers.in_order(judged, batches, at_once=self.schedule.judging)
 
     def _rounding(self, batch: "_PairBatch") -> Tensor:
         error = rounding_variance(self.roundoff)

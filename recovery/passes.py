@@ -41,9 +41,11 @@ def planned_layer(
     sample = SpectrumSample(layer.rows, layer.cols, settings.spectrum_rows)
     shape = LayerShape(len(sources), pairs, layer.rows, layer.cols, settings.spectrum_rows)
     schedule = plan_layer(shape, settings.memory_bytes, threads=threads)
-    stored = [source.tensors[layer.name].spec for source in sources]
-    travelling = "F32" if settings.device == "cpu" else travelling_format(stored)
-    return PlannedLayer(layer, sample, shape, schedule, travelling, loops)
+    return PlannedLayer(layer, sample, shape, schedule, _travelling(layer, sources, settings.device), loops)
+
+
+def _travelling(layer: ComparableTensor, sources: Sequence[TensorSource], device: str) -> Travelling:
+    return "F32" if device == "cpu" else travelling_format([source.tensors[layer.name].spec for source in sources])
 
 
 def planned_reads(planned: Sequence[PlannedLayer], memory_bytes: int) -> Iterator[TileRead]:
@@ -52,15 +54,20 @@ def planned_reads(planned: Sequence[PlannedLayer], memory_bytes: int) -> Iterato
     The first tile of a layer is read while the layer before is compared, where `memory_bytes` has room for it beside
     all that the layer before takes.
     """
-    held = memory_bytes
+    held, ample = memory_bytes, _ample(planned, memory_bytes)
     for plan in planned:
         shape, schedule = plan.shape, plan.schedule
         early = held + schedule.tile_rows * shape.row_bytes <= memory_bytes
         whole = schedule.tile_rows >= shape.rows
         for start, stop in sweeps(shape, schedule):
-            yield TileRead(plan.layer.name, shape.cols, start, stop, whole, early, plan.travelling)
+            yield TileRead(plan.layer.name, shape.cols, start, stop, whole, early, plan.travelling, ample)
             early = True
         held = held_bytes(shape, schedule)
+
+
+def _ample(planned: Sequence[PlannedLayer], memory_bytes: int) -> bool:
+    tile = max(plan.schedule.tile_rows * plan.shape.row_bytes for plan in planned)
+    return 2 * tile + max(held_bytes(plan.shape, plan.schedule) for plan in planned) <= memory_bytes
 
 
 def comparison_of(

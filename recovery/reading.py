@@ -7,6 +7,7 @@ read of a few rows brings stays in the cache while its range is taken and its nu
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import prod
 from types import TracebackType
 from typing import Self
 
@@ -30,7 +31,8 @@ class TileRead:
     """Rows `start:stop` of a layer of all members that are wanted next.
 
     `whole` says that these are all rows, and that what they say of single members may be concluded on the way; `early`
-    that memory has room for them beside the tile before; `travelling` in which format they go to the device.
+    that memory has room for them beside the tile before; `travelling` in which format they go to the device; `ample`
+    that memory has room for two of the largest tiles beside all else, so that a buffer may serve smaller ones.
     """
 
     name: str
@@ -40,6 +42,7 @@ class TileRead:
     whole: bool
     early: bool
     travelling: Travelling = "F32"
+    ample: bool = False
 
     @property
     def weights(self) -> int:
@@ -62,11 +65,13 @@ class ReadTile:
 class _Buffer:
     name: str
     array: Travellers  # (members, rows, cols)
+    numbers: Travellers  # (at least as many,) of which the array is the first
 
     @classmethod
     def of(cls, free: list["_Buffer"], read: TileRead, members: int) -> "_Buffer":
         """The buffer in `free`, if any, where it is as large as the read, or larger for a last tile; else a new one.
 
+        Where memory is ample a larger one will do: the system may take longer to give new pages than reading takes.
         It is taken from the list, so that nothing holds it when a new one is made.
         """
         shape = (members, read.stop - read.start, read.cols)
@@ -74,9 +79,16 @@ class _Buffer:
         numbers = NUMBERS[read.travelling]
         alike = kept is not None and kept.array.dtype == numbers
         if kept is not None and alike and (kept.array.shape == shape or (kept.name == read.name and read.start > 0)):
-            return cls(read.name, kept.array)
-        del kept
-        return cls(read.name, np.empty(shape, dtype=numbers))
+            return cls(read.name, kept.array, kept.numbers)
+        if kept is None or not (read.ample and alike and kept.numbers.size >= prod(shape)):
+            del kept
+            return cls.new(read.name, np.empty(prod(shape), dtype=numbers), shape)
+        return cls.new(read.name, kept.numbers, shape)
+
+    @classmethod
+    def new(cls, name: str, numbers: Travellers, shape: tuple[int, int, int]) -> "_Buffer":
+        """That begins with the first of these numbers."""
+        return cls(name, numbers[: prod(shape)].reshape(shape), numbers)
 
 
 @dataclass(slots=True)

@@ -30,8 +30,9 @@ SPECTRUM_NUMBERS = 2**18
 """Numbers of Gram matrices that are judged at once: operations on one alone take as long to begin as to end."""
 LINE_ASPECT = 4
 """Weights that are taken of a sampled line, over the number of lines asked for."""
-LOOPS_FROM = 2**28
-"""Weights of pairs and twice those of members from which compiled loops are worth the 0.7 s that loading them takes."""
+LOOPS_FROM = 2**27
+"""Weights of pairs and twice those of members from which compiled loops, which save 2.4 to 4.4 ns of each, are worth
+the 0.5 s that loading them takes."""
 DENSE = 3
 """Pairs of members are compared all at once where at least one in so many is wanted: one alone costs so much more."""
 
@@ -115,7 +116,8 @@ class ProductSteps:
 class LayerSchedule:
     """Rows per tile and per block of a tile, blocks worked on at once, pairs per pass over the tiles and at once.
 
-    `judged_pairs` are judged at once when the layer is complete, `spectrum_pairs` of these have their spectra at once.
+    `judged_pairs` are judged at once when the layer is complete, `spectrum_pairs` of these have their spectra at once;
+    `judging` threads do so side by side.
     `dense` says whether a pass compares all pairs of members as wholes and picks those wanted, `products` how their
     sums by row and column come from products of all members, if they do.
 
@@ -131,6 +133,7 @@ class LayerSchedule:
     batch_pairs: int
     judged_pairs: int
     spectrum_pairs: int
+    judging: int
     dense: bool
     products: ProductSteps | None
 
@@ -138,14 +141,17 @@ class LayerSchedule:
 def plan_layer(shape: LayerShape, memory_bytes: int, *, threads: int = 1) -> LayerSchedule:
     """The schedule of the fewest reads whose layer, sums and work together stay within `memory_bytes`.
 
-    Of few members, `threads` take so many blocks side by side, as far as these take their share of the memory at most.
+    Of few members, `threads` take so many blocks side by side, as far as these take their share of the memory at most;
+    so they do with pairs that are judged.
     One row of every member, one pair's sums, what is kept of the layer, and the work on one block must fit: below that
     the smallest steps are taken and the bound is exceeded.
     """
     products = _pays_products(shape, memory_bytes)
-    threads = threads if shape.members < FEWEST_FOR_PRODUCTS else 1
-    blocks = max(1, min(threads, memory_bytes // BLOCKS_SHARE // block_bytes(shape)))
-    free = memory_bytes - work_bytes(shape, products=products, blocks=blocks) - shape.kept_bytes
+    side_by_side = threads if shape.members < FEWEST_FOR_PRODUCTS else 1
+    blocks = max(1, min(side_by_side, memory_bytes // BLOCKS_SHARE // block_bytes(shape)))
+    judging = max(1, min(threads, _batches(shape), memory_bytes // BLOCKS_SHARE // judged_bytes(shape)))
+    work = work_bytes(shape, products=products, blocks=blocks, judging=judging)
+    free = memory_bytes - work - shape.kept_bytes
     whole, pair_bytes = shape.rows * shape.row_bytes, shape.pair_bytes
     fits = whole + pair_bytes <= free
     passes = max(1, min(shape.pairs, (free - whole if fits else free // 2) // pair_bytes))
@@ -158,8 +164,9 @@ def plan_layer(shape: LayerShape, memory_bytes: int, *, threads: int = 1) -> Lay
         blocks=blocks,
         pass_pairs=passes,
         batch_pairs=_at_once(shape, block_rows_of(shape) * shape.cols),
-        judged_pairs=_at_once(shape, shape.rows + shape.cols),
+        judged_pairs=judged_at_once(shape),
         spectrum_pairs=_spectra_at_once(shape),
+        judging=judging,
         dense=dense,
         products=ProductSteps.of(shape) if products and dense else None,
     )
@@ -176,7 +183,7 @@ def held_bytes(shape: LayerShape, plan: LayerSchedule) -> int:
     """The most that is held at once where a layer passes by this plan."""
     sums = plan.pass_pairs * shape.pair_bytes
     tiles = 1 if plan.tile_rows >= shape.rows else 2
-    work = work_bytes(shape, products=plan.products is not None, blocks=plan.blocks)
+    work = work_bytes(shape, products=plan.products is not None, blocks=plan.blocks, judging=plan.judging)
     return tiles * plan.tile_rows * shape.row_bytes + sums + shape.kept_bytes + work
 
 
@@ -217,16 +224,29 @@ def block_bytes(shape: LayerShape) -> int:
     return shape.members * block * MEMBER_WORK_BYTES + _at_once(shape, block) * block * PAIR_WORK_BYTES
 
 
-def work_bytes(shape: LayerShape, *, products: bool, blocks: int = 1) -> int:
+def judged_at_once(shape: LayerShape) -> int:
+    """Pairs whose lines are judged together."""
+    return _at_once(shape, shape.rows + shape.cols)
+
+
+def _batches(shape: LayerShape) -> int:
+    return -(-shape.pairs // judged_at_once(shape)) if shape.pairs else 1
+
+
+def judged_bytes(shape: LayerShape) -> int:
+    """What it takes to judge pairs: their lines, and differences and Gram matrices of their spectra."""
+    line = shape.rows + shape.cols
+    spectra = _at_once(shape, shape.sampled) * 24 * shape.sampled + _spectra_at_once(shape) * 40 * shape.order**2
+    return judged_at_once(shape) * line * JUDGED_WORK_BYTES + spectra
+
+
+def work_bytes(shape: LayerShape, *, products: bool, blocks: int = 1, judging: int = 1) -> int:
     """What the steps take: blocks under comparison, products of members, and pairs when they are judged.
 
     These follow one another, but are added up: what one leaves behind is too scattered for the allocator to give back.
     """
     multiplied = ProductSteps.of(shape).bytes(shape) if products else 0
-    line = shape.rows + shape.cols
-    judged = _at_once(shape, line) * line * JUDGED_WORK_BYTES
-    spectra = _at_once(shape, shape.sampled) * 24 * shape.sampled + _spectra_at_once(shape) * 40 * shape.order**2
-    return blocks * block_bytes(shape) + multiplied + judged + spectra
+    return blocks * block_bytes(shape) + multiplied + judging * judged_bytes(shape)
 
 
 def loops_pay(members: int, pairs: int, weights: int) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from recovery.grams import frobenius, participation
+from recovery.grams import frobenius, participation, trace
 from recovery.schedule import taken_of_line
 
 ROUNDING = 2 * math.log(2) / 9
@@ -181,19 +181,35 @@ def judge_spectra(
     """Of Gram matrices (pairs, order, order) of differences with this noise; they are overwritten.
 
     Those in float32 that do not fill the sample as far as that can see are asked for `exactly`, in float64 of some
-    places among the pairs; none are where `exactly` is None.
+    places among the pairs; where `exactly` is None all are in float64.
     """
+    if exactly is not None:
+        return _judged_in_single(grams, noise, exactly, sample=sample)
     norm = frobenius(grams)
-    verdict = SpectrumVerdict.full(participation(grams, norm), sample)
+    verdict = SpectrumVerdict.full(participation(trace(grams), norm), sample)
     filled = fills_sample(grams, norm, noise.edge_squared)
     rest, full = (which.nonzero().flatten() for which in (~filled, filled))
-    if len(rest) and exactly is not None:
-        verdict.put(rest, judge_spectra(exactly(rest), noise.some(rest), sample=sample))
-    elif len(rest):
+    if len(rest):
         verdict.put(rest, _by_eigenvalues(grams[rest], noise.some(rest), verdict.draws[rest], sample=sample))
     if len(full):
         of_full = grams if len(full) == len(grams) else grams[full]
         verdict.step_cost[full] = _cost_of_filled(of_full, noise.variance[full], sample=sample)
+    return verdict
+
+
+def _judged_in_single(
+    grams: Tensor, noise: Noise, exactly: Callable[[Tensor], Tensor], *, sample: SpectrumSample
+) -> SpectrumVerdict:
+    """Eigenvalues must lie so far above the error of float32 that the determinant is right (`SINGLE_FLOOR`)."""
+    from recovery.compiled_factors import factored  # noqa: PLC0415 - the compiler is loaded where it pays
+
+    found = factored(grams, noise.edge_squared, sample.taken * noise.variance, floor=SINGLE_FLOOR)
+    verdict = SpectrumVerdict.full(participation(found.trace, found.norm), sample)
+    verdict.step_cost.copy_(_cost_of(found.log_determinant, sample))
+    filled = (found.proved > 0) & (found.norm > 1 / SINGLE_RANGE) & (found.norm < SINGLE_RANGE)
+    rest = (~filled).nonzero().flatten()
+    if len(rest):
+        verdict.put(rest, judge_spectra(exactly(rest), noise.some(rest), sample=sample))
     return verdict
 
 
@@ -206,20 +222,15 @@ def _by_eigenvalues(grams: Tensor, noise: Noise, draws: Tensor, *, sample: Spect
 def fills_sample(grams: Tensor, norm: Tensor, edge_squared: Tensor) -> Tensor:
     """(pairs,) bool: whether all eigenvalues lie above an edge of the noise and above the Gram matrix's own error.
 
-    The error in float64 is that of `rank`, with the Frobenius `norm` for the largest eigenvalue, which it exceeds: what
-    fills the sample by this measure does so by that one. In float32 eigenvalues must lie so far above the error that
-    the determinant is right, too (`SINGLE_FLOOR`).
+    The error is that of `rank`, with the Frobenius `norm` for the largest eigenvalue, which it exceeds: what fills the
+    sample by this measure does so by that one.
     """
     edge = torch.maximum(edge_squared, norm * grams.shape[1] * math.ulp(1.0))
-    if grams.dtype == torch.float32:
-        edge = edge_squared + SINGLE_FLOOR * norm
     diagonal = grams.diagonal(dim1=1, dim2=2)
     kept = diagonal.clone()
     diagonal.sub_(edge.unsqueeze(1))
     filled: Tensor = torch.linalg.cholesky_ex(grams).info == 0
     diagonal.copy_(kept)
-    if grams.dtype == torch.float32:
-        filled &= (norm > 1 / SINGLE_RANGE) & (norm < SINGLE_RANGE)
     return filled
 
 
@@ -227,9 +238,12 @@ def _cost_of_filled(grams: Tensor, variance: Tensor, *, sample: SpectrumSample) 
     """`step_cost` from the determinant: a product of squares of the diagonal of a triangular factor. Overwrites."""
     grams.diagonal(dim1=1, dim2=2).add_(sample.taken * variance.unsqueeze(1))
     factor = torch.linalg.cholesky(grams)
-    pivots = factor.diagonal(dim1=1, dim2=2).to(torch.float64)
-    log_determinant = 2 * pivots.log().sum(1) - sample.order * math.log(sample.taken)
-    return _scaled_up(log_determinant, sample)
+    return _cost_of(2 * factor.diagonal(dim1=1, dim2=2).log().sum(1), sample)
+
+
+def _cost_of(log_determinant: Tensor, sample: SpectrumSample) -> Tensor:
+    """`step_cost` from that of a Gram matrix of unscaled lines and their noise."""
+    return _scaled_up(log_determinant - sample.order * math.log(sample.taken), sample)
 
 
 def squared_singular_values(grams: Tensor) -> Tensor:

@@ -74,8 +74,10 @@ def assert_same(a: ClusterEvidence, b: ClusterEvidence, *, rtol: float = 1e-9, a
                 np.testing.assert_allclose(x, y, rtol=rtol, atol=atol, err_msg=field.name)
 
 
-def test_blocks_compared_side_by_side_say_the_same():
-    models = [{"long": np.concatenate([m["down"]] * 60), **m} for m in (root(), child(root(), 1))]
+@pytest.mark.parametrize("members", [2, 8])
+def test_blocks_compared_and_pairs_judged_side_by_side_say_the_same(members: int):
+    family = [root(), *(child(root(), seed) for seed in range(1, members))]
+    models = [{"long": np.concatenate([model["down"]] * 120), **model} for model in family]
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 3):

@@ -42,7 +42,7 @@ def kin() -> torch.Tensor:
     return torch.from_numpy(np.stack([*made, 2 * first]))
 
 
-@pytest.mark.parametrize("rows", [11, 3])
+@pytest.mark.parametrize("rows", [11, 4, 3])
 @pytest.mark.parametrize("members", [2, 5])
 def test_pairs_equal_plain_float64(kin: torch.Tensor, members: int, rows: int):
     sums, _ = summed(kin[:members], rows=rows)
@@ -116,5 +116,6 @@ def test_loops_are_not_asked_of_weights_that_float32_cannot_multiply(weight: flo
 def test_loops_pay_for_large_models_and_for_many_pairs_of_smaller_ones():
     assert loops_pay(2, 1, 2**29)
     assert loops_pay(21, 210, 2**23)
+    assert loops_pay(8, 28, 2**22)
     assert not loops_pay(21, 210, 2**18)
     assert not loops_pay(2, 1, 2**24)

@@ -66,6 +66,7 @@ print(sampled + held_bytes(shape, plan_layer(shape, memory - sampled, threads=th
         (2, 4096, 4096, 48 * MIB, 1, False),  # a single member's 64 MiB exceed the setting
         (2, 2048, 2048, 128 * MIB, 3, True),  # blocks side by side
         (200, 512, 512, 128 * MIB, 1, True),  # 200 MiB
+        (200, 512, 512, 256 * MIB, 3, True),  # judged side by side
     ],
 )
 def test_a_pass_takes_no_more_memory_than_projected_and_allowed(

@@ -33,6 +33,14 @@ def test_a_layer_is_read_ahead_exactly_where_it_fits_beside_what_the_one_before_
     assert second.early == (spare == 0)
 
 
+@pytest.mark.parametrize("spare", [0, -1])
+def test_buffers_may_be_larger_than_tiles_where_two_of_the_largest_fit_beside_all_else(spare: int):
+    plans = planned(2**30)
+    largest = max(plan.shape.rows * plan.shape.row_bytes for plan in plans)
+    memory = 2 * largest + max(held_bytes(plan.shape, plan.schedule) for plan in plans) + spare
+    assert {read.ample for read in planned_reads(plans, memory)} == {spare == 0}
+
+
 def test_tiles_of_one_layer_are_always_read_ahead():
     plans = planned(2**22)
     of_c = [read for read in planned_reads(plans, 2**22) if read.name == "c"]

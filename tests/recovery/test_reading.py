@@ -114,10 +114,10 @@ def test_a_buffer_that_does_not_fit_goes_before_the_next_is_made(early: bool, mo
     most = 0
     empty = np.empty
 
-    def noted(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    def noted(shape: int | tuple[int, ...], dtype: type) -> np.ndarray:
         nonlocal most
         made = empty(shape, dtype)
-        if len(shape) == 3:
+        if isinstance(shape, int):
             alive.append(weakref.ref(made))
             most = max(most, sum(one() is not None for one in alive))
         return made
@@ -127,6 +127,20 @@ def test_a_buffer_that_does_not_fit_goes_before_the_next_is_made(early: bool, mo
         for _ in shapes:
             reader.take()
     assert most == (2 if early else 1)
+
+
+@pytest.mark.parametrize(("ample", "kept"), [(True, 2), (False, 0)])
+def test_a_buffer_serves_smaller_tiles_where_memory_is_ample(ample: bool, kept: int):
+    rows = {"a": 9, "b": 4, "c": 5, "d": 3}
+    source = MemorySource({name: np.full((count, 5), count, dtype=np.float32) for name, count in rows.items()})
+    wanted = (TileRead(name, 5, 0, count, whole=True, early=True, ample=ample) for name, count in rows.items())
+    with TileReader([source], wanted, 1000, counts=True) as reader:
+        tiles = []
+        for count in rows.values():
+            tiles.append(reader.take()[1].weights)
+            assert tiles[-1].shape == (1, count, 5)
+            assert (tiles[-1] == count).all()
+    assert sum(np.shares_memory(tiles[place], tiles[place + 2]) for place in range(2)) == kept
 
 
 def test_a_failure_is_raised_where_its_tile_is_taken():

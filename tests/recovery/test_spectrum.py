@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from recovery import direction
-from recovery.grams import frobenius, gram, participation
+from recovery.grams import frobenius, gram, participation, trace
 from recovery.spectrum import (
     SINGLE_FLOOR,
     Noise,
@@ -178,7 +178,7 @@ def test_spectra_are_judged_alike_by_factors_and_by_eigenvalues(kind: str):
 
 def test_equal_layers_are_worth_one_draw():
     equal = torch.zeros((2, 3, 3), dtype=torch.float64)
-    assert participation(equal, frobenius(equal)).tolist() == [1, 1]
+    assert participation(trace(equal), frobenius(equal)).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("order", [5, 64, 65, 200])

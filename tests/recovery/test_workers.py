@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from recovery.schedule import LayerShape, block_bytes, plan_layer
+from recovery.schedule import LayerShape, block_bytes, judged_bytes, plan_layer
 from recovery.workers import Workers, workers_for
 
 
@@ -87,3 +87,11 @@ def test_blocks_side_by_side_stay_within_their_share_of_the_memory():
     assert plan_layer(shape, 2**31, threads=8).blocks == 8
     assert plan_layer(shape, 4 * 3 * each, threads=8).blocks == 3
     assert plan_layer(shape, 1, threads=8).blocks == 1
+
+
+def test_pairs_are_judged_side_by_side_within_their_share_of_the_memory():
+    shape = LayerShape(21, 210, 768, 768, 144)
+    each = judged_bytes(shape)
+    assert plan_layer(shape, 2**31, threads=8).judging == 5  # batches of 42 pairs
+    assert plan_layer(shape, 4 * 3 * each, threads=8).judging == 3
+    assert plan_layer(shape, 1, threads=8).judging == 1
