@@ -84,11 +84,23 @@ def test_parents_that_cards_name_and_the_index_lacks_lower_trained_edges_alone(i
     index.edge("root", "rounded", "lora", 0.9, '{"rounding_nats": 12.5}')
     found = index.counted()
     assert (found.trained_cards, found.absent_bases) == (2, 1)
-    assert index.confidence("silent") == pytest.approx(0.6 * 2 / 3)
+    assert index.confidence("silent") == pytest.approx(0.6 / 2)
     assert index.confidence("copy") == 1.0
     assert index.confidence("of-ghost") == 0.8
-    assert index.confidence("merged") == pytest.approx(0.9 * 2 / 3)
+    assert index.confidence("merged") == pytest.approx(0.9 / 2)
     assert index.confidence("rounded") == 0.9
+
+
+@pytest.mark.parametrize(("cards", "left"), [(1, 0.75), (4, 0.9), (49, 0.99)])
+def test_few_cards_that_name_bases_of_the_index_do_not_show_that_every_parent_is_here(
+    index: Index, cards: int, left: float
+):
+    index.model("root")
+    for number in range(cards):
+        index.model(f"told{number}", bases=("root",))
+        index.edge("root", f"told{number}", "finetune", 1.0)
+    assert (index.counted().trained_cards, index.counted().absent_bases) == (cards, 0)
+    assert index.confidence("told0") == pytest.approx(left)
 
 
 def test_one_of_several_bases_in_the_index_is_enough(index: Index):
