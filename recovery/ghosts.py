@@ -61,13 +61,14 @@ class Ghost:
 def find_ghosts(parent: IndexArray, sample: Sequence[WeightArray], fixed: BoolArray, toward: FloatArray) -> list[Ghost]:
     """Ghosts of a tree `parent` (nodes,), each over nodes that are in no other.
 
-    `sample` holds blocks (nodes, rows, cols); `fixed` nodes have a certain parent; `toward` (nodes,) is the log odds
-    that the link to a node's parent goes this way: it tells whether the root founded the siblings or is one of them.
+    `sample` holds blocks (nodes, rows, cols); `fixed` nodes have a certain parent or noise of their own, and are not
+    asked; `toward` (nodes,) is the log odds that the link to a node's parent goes this way: it tells whether the root
+    founded the siblings or is one of them.
     """
     ghosts, used = [], set[int]()
     for node in range(len(parent)):
         near = [c for c in _below(parent, node) if not fixed[c] and c not in used]
-        if FEWEST_SIBLINGS <= len(near) + 1 <= MOST_NEAR and node not in used:
+        if FEWEST_SIBLINGS <= len(near) + 1 <= MOST_NEAR and node not in used and not fixed[node]:
             joined = (
                 _joined(parent, sample, node, group, toward=toward) for group in _groups(sample, node, near, parent)
             )

@@ -59,8 +59,13 @@ def line_nats(kept: KeptWeights, parent: int, through: int, models: Sequence[int
 
 
 def line_counts(kept: KeptWeights, parent: int, through: int, models: Sequence[int]) -> tuple[FloatArray, FloatArray]:
-    """Of the lines that `through` moved from `parent`: how many each model has as either has them, (models,) each."""
+    """Of the lines that `through` moved from `parent`: how many each model has as either has them, (models,) each.
+
+    None where one of the three is noisy: what looks moved is its noise.
+    """
     for_through, for_parent = np.zeros((2, len(models)))
+    if {parent, through} & set(kept.noisy):
+        return for_through, for_parent
     for block in [*kept.sample, *kept.tables]:
         members = torch.from_numpy(block)
         for turned in (members, members.mT):
@@ -69,7 +74,8 @@ def line_counts(kept: KeptWeights, parent: int, through: int, models: Sequence[i
                 counts = [_counts(lines[parent], lines[through], lines[model]) for model in models]
                 for_through += [count[0] for count in counts]
                 for_parent += [count[1] for count in counts]
-    return for_through, for_parent
+    silent = np.isin(models, list(kept.noisy))
+    return np.where(silent, 0.0, for_through), np.where(silent, 0.0, for_parent)
 
 
 def _counts(parent: _Line, through: _Line, model: _Line) -> tuple[int, int]:

@@ -32,6 +32,7 @@ class Passages:
         return np.array([self._known[parent, through, model, copied] for model in models])
 
     def _asked(self, parent: int, through: int, models: Sequence[int], *, copied: bool) -> FloatArray:
-        nats = passage_nats(self._kept.sample, parent, through, models, copied=copied)
-        nats = nats + line_nats(self._kept, parent, through, models)
-        return nats + counted_passage(self._kept, parent, through, models)
+        nats = line_nats(self._kept, parent, through, models) + counted_passage(self._kept, parent, through, models)
+        if {parent, through} & set(self._kept.noisy):
+            return nats
+        return nats + passage_nats(self._kept.sample, parent, through, models, copied=copied)

@@ -4,7 +4,7 @@ Evidence of pairs is summed over all weights and dropped. Whether a model came t
 several, is asked of triples that are known only once there is a tree, so some rows of every layer are kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +28,7 @@ class KeptWeights:
     tables: Sequence[WeightArray]  # the same of layers outside the key
     roundoff: FloatArray  # (nodes,) unit roundoff of the stored format
     batches: IndexArray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))  # (nodes, counters)
+    noisy: Collection[int] = ()  # nodes with noise of their own that no child has: `recovery.coarse_grids`
 
 
 @dataclass(frozen=True, slots=True)
