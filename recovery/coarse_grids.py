@@ -14,12 +14,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from recovery.links import Links
 from storage.types import BoolArray, FloatArray, WeightArray
 
 NEIGHBOURS = 32
 """As many as the smallest groups of quantisation have."""
 REPEATED = 1 / 16
 """Share of neighbours that repeat another of them, above what bf16 leaves at worst."""
+
+
+def noisy_nodes(sample: Sequence[WeightArray], links: Links) -> set[int]:
+    """Nodes with noise of their own: on a coarse grid, no proved copies, and not made from one.
+
+    Whoever is nearer to a copy than to what that was made from has the copy's noise from it.
+    """
+    coarse, near = set(np.flatnonzero(on_coarse_grid(sample)).tolist()), links.nearest()
+    copies = [(source, copy) for source, copy in links.sources() if copy in coarse]
+
+    def inherited(node: int) -> bool:
+        place = {other: rank for rank, other in enumerate(near[node])}
+        last = len(place)
+        return any(place.get(copy, last) < place.get(source, last) for source, copy in copies)
+
+    return {node for node in coarse - links.copies() if not inherited(node)}
 
 
 def on_coarse_grid(sample: Sequence[WeightArray]) -> BoolArray:

@@ -66,6 +66,12 @@ class Links:
         """Nodes whose parent is certain."""
         return set(self._children(self.forced).tolist())
 
+    def sources(self) -> list[tuple[int, int]]:
+        """What each node whose parent is certain was made from, and the node."""
+        child = self._children(self.forced)
+        above = (self.left + self.right)[self.forced] - child
+        return list(zip(above.tolist(), child.tolist(), strict=True))
+
     def _children(self, links: IndexArray) -> IndexArray:
         return np.where(self.certain[links] > 0, self.right[links], self.left[links])
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from recovery.adapted import most_common
 from recovery.batch_counts import counter_nats
-from recovery.coarse_grids import on_coarse_grid
+from recovery.coarse_grids import noisy_nodes
 from recovery.duplicates import DistinctWeights, copies_of, copy_rows, distinct_weights
 from recovery.gains import gain_nats
 from recovery.ghosts import Ghost, with_ghosts
@@ -65,8 +65,7 @@ def recover_kin(evidence: ClusterEvidence, *, clip_nats: float = 5.0, votes: Flo
     roundoff = np.array(evidence.roundoff)[distinct.members] if sample else np.zeros(0)
     merges = _merges(links, sample, roundoff, evidence.sample_names) if sample else []
     tables = tuple(block[distinct.members] for block in evidence.tables)
-    noisy = set(np.flatnonzero(on_coarse_grid(sample)).tolist()) - links.copies()
-    kept = KeptWeights(sample, tables, roundoff, _batches(distinct, evidence), noisy)
+    kept = KeptWeights(sample, tables, roundoff, _batches(distinct, evidence), noisy_nodes(sample, links))
     history = most_likely_history(with_merges(links, merges), kept, clip_nats=clip_nats)
     evidence = replace(evidence, pairs=_with_adapters(evidence.pairs, distinct, history))
     graph = entered(_with_copies(distinct, history, evidence), distinct, merges, evidence.pairs)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from recovery.coarse_grids import on_coarse_grid
+from recovery.coarse_grids import noisy_nodes, on_coarse_grid
 from recovery.kept_lines import line_counts
+from recovery.links import Links
 from recovery.passages import Passages
 from recovery.sample import KeptWeights
 from storage.types import WeightArray
@@ -49,6 +50,31 @@ def test_one_constant_layer_of_three_is_no_sign_and_narrow_layers_are_not_asked(
     assert not on_coarse_grid([weights(0), constant, weights(1)])[0]
     assert not on_coarse_grid([np.zeros((1, 64, 16), dtype=np.float32)])[0]
     assert on_coarse_grid([]).shape == (0,)
+
+
+def linked(nodes: int, cost: dict[tuple[int, int], float], copy: tuple[int, int]) -> Links:
+    """All links of some nodes; the first of `copy` is the source of the second."""
+    left, right = np.triu_indices(nodes, 1)
+    pairs = list(zip(left.tolist(), right.tolist(), strict=True))
+    nothing, none = np.zeros(len(left)), np.zeros((len(left), 0), dtype=np.float32)
+    certain = np.array([int(pair == copy) for pair in pairs])
+    return Links(
+        nodes, left, right, np.array([cost.get(pair, 9.0) for pair in pairs]), nothing, certain, certain != 0,
+        certain != 0, certain, nothing, nothing, nothing, nothing, nothing, nothing,
+        np.flatnonzero(certain), none, none,
+    )  # fmt: skip
+
+
+def test_a_proved_copy_and_who_was_trained_from_it_have_no_noise_of_their_own():
+    source = weights(0)
+    copy = quantised(source, 4)
+    sparse = np.zeros_like(source)
+    sparse[:, :4] = 0.1
+    members = [source, copy, copy + sparse, quantised(source + 0.1 * weights(1), 4)]
+    blocks = [np.concatenate(members).astype(np.float32)] * 3
+    assert on_coarse_grid(blocks).tolist() == [False, True, True, True]
+    near = {(0, 1): 5.0, (1, 2): 1.0, (0, 2): 6.0, (0, 3): 7.0, (1, 3): 8.0}
+    assert noisy_nodes(blocks, linked(4, near, copy=(0, 1))) == {3}
 
 
 def test_what_four_bits_left_of_siblings_says_nothing_of_passage():
