@@ -5,10 +5,14 @@ trained some layers only, with a child of its own that trained others, looks ali
 the others of its child. But training leaves out kinds of modules, which every block has, and putting together takes
 blocks: each must be of one parent throughout. The parents must differ from each other in every layer; or, where they
 are equal in some, as an adapter's parent and child are, each must have given a block that is nobody else's in several.
+
+A model that trained some blocks alone and gave them to a patchwork has the others of its parent and these of the
+patchwork, and looks like one in turn. Of two that name each other it is the one that has layers of more other models:
+what a training left came from one.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -44,15 +48,35 @@ def patchworks(
     `names` tell the blocks, or are none.
     """
     blocks = _blocks(names or [str(layer) for layer in range(len(layers))])
-    found = []
+    found: dict[int, tuple[Patchwork, Mapping[int, int]]] = {}
     for half_unit in sorted(set(roundoff.tolist())):
         stored = (as_stored(layer.double(), half_unit) for layer in layers)
         codes = np.stack([torch.unique(layer, dim=0, return_inverse=True)[1].numpy() for layer in stored])
-        found += [
-            _patchwork(codes, blocks, child, np.flatnonzero(allowed[child]))
-            for child in np.flatnonzero(roundoff == half_unit).tolist()
-        ]
-    return sorted((one for one in found if one is not None), key=lambda one: one.child)
+        for child in np.flatnonzero(roundoff == half_unit).tolist():
+            kin = np.flatnonzero(allowed[child])
+            patchwork = _patchwork(codes, blocks, child, kin)
+            if patchwork is not None:
+                donors = {other: _donors(codes, child, kin[kin != other]) for other in patchwork.parents}
+                found[child] = patchwork, donors
+    kept = (one for child, (one, _) in found.items() if not _is_named_by_more(child, found))
+    return sorted(kept, key=lambda one: one.child)
+
+
+def _is_named_by_more(child: int, found: Mapping[int, tuple[Patchwork, Mapping[int, int]]]) -> bool:
+    """Whether a parent of the patchwork is made of it in turn, and has layers of more others than it has itself."""
+    patchwork, donors = found[child]
+    rings = (other for other in patchwork.parents if other in found and child in found[other][0].parents)
+    return any(found[other][1][child] > donors[other] for other in rings)
+
+
+def _donors(codes: IndexArray, child: int, kin: IndexArray) -> int:
+    """The fewest of `kin`, nearly, that have all layers of `child` which any of them has."""
+    same = codes[:, kin] == codes[:, [child]]
+    count, left = 0, same.any(1)
+    while left.any():
+        left = left & ~same[:, (same & left[:, None]).sum(0).argmax()]
+        count += 1
+    return count
 
 
 def _blocks(names: Sequence[str]) -> IndexArray:

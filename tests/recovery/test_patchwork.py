@@ -1,6 +1,7 @@
 """Models put together from blocks of others, also of others that are equal in part."""
 
 import numpy as np
+import pytest
 import torch
 
 from recovery.patchwork import Patchwork, patchworks
@@ -59,6 +60,24 @@ def test_parents_that_differ_everywhere_go_before_those_that_do_not():
     between = blocks_of(a, b, b, b)
     parents = {one.child: set(one.parents) for one in found(a, b, made, between)}
     assert parents == {2: {0, 1}, 3: {0, 1}}
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0)])
+def test_a_last_block_that_was_trained_and_given_away_is_no_ones_but_its_own(taken: int, order: tuple[int, ...]):
+    """The rest of that model is its parent's; what took the block has one of another model besides."""
+    parent, other = model(0), model(1)
+    tuned = blocks_of(parent, parent, parent, model(2))
+    members = [parent, tuned, other, blocks_of(*(other if block == taken else tuned for block in range(4)))]
+    (one,) = found(*(members[who] for who in order))
+    assert (order[one.child], {order[who] for who in one.parents}) == (3, {1, 2})
+
+
+def test_of_three_donors_the_one_that_was_trained_is_told_as_well():
+    parent, other, third = model(0), model(1), model(3)
+    tuned = blocks_of(parent, parent, parent, model(2))
+    (one,) = found(parent, tuned, other, blocks_of(other, third, third, tuned), third)
+    assert (one.child, set(one.parents)) == (3, {1, 2, 4})
 
 
 def test_recurrent_layers_and_nested_numbers_name_their_block():
