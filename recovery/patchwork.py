@@ -7,8 +7,8 @@ blocks: each must be of one parent throughout. The parents must differ from each
 are equal in some, as an adapter's parent and child are, each must have given a block that is nobody else's in several.
 
 A model that trained some blocks alone and gave them to a patchwork has the others of its parent and these of the
-patchwork, and looks like one in turn. Of two that name each other it is the one that has layers of more other models:
-what a training left came from one.
+patchwork, and looks like one in turn. Of two that name each other the trained one is whoever lies nearer to some third
+model: training moved it from its parent, and the patchwork lies beyond by the blocks of another.
 """
 
 import re
@@ -48,35 +48,29 @@ def patchworks(
     `names` tell the blocks, or are none.
     """
     blocks = _blocks(names or [str(layer) for layer in range(len(layers))])
-    found: dict[int, tuple[Patchwork, Mapping[int, int]]] = {}
+    found: list[Patchwork | None] = []
     for half_unit in sorted(set(roundoff.tolist())):
         stored = (as_stored(layer.double(), half_unit) for layer in layers)
         codes = np.stack([torch.unique(layer, dim=0, return_inverse=True)[1].numpy() for layer in stored])
-        for child in np.flatnonzero(roundoff == half_unit).tolist():
-            kin = np.flatnonzero(allowed[child])
-            patchwork = _patchwork(codes, blocks, child, kin)
-            if patchwork is not None:
-                donors = {other: _donors(codes, child, kin[kin != other]) for other in patchwork.parents}
-                found[child] = patchwork, donors
-    kept = (one for child, (one, _) in found.items() if not _is_named_by_more(child, found))
-    return sorted(kept, key=lambda one: one.child)
+        found += [
+            _patchwork(codes, blocks, child, np.flatnonzero(allowed[child]))
+            for child in np.flatnonzero(roundoff == half_unit).tolist()
+        ]
+    made = {one.child: one for one in found if one is not None}
+    return [made[child] for child in sorted(made) if not _trained(child, made, layers)]
 
 
-def _is_named_by_more(child: int, found: Mapping[int, tuple[Patchwork, Mapping[int, int]]]) -> bool:
-    """Whether a parent of the patchwork is made of it in turn, and has layers of more others than it has itself."""
-    patchwork, donors = found[child]
-    rings = (other for other in patchwork.parents if other in found and child in found[other][0].parents)
-    return any(found[other][1][child] > donors[other] for other in rings)
+def _trained(child: int, made: Mapping[int, Patchwork], layers: Sequence[Tensor]) -> bool:
+    """Whether one of its parents is made of it in turn, and lies farther from all others than it does itself."""
+    rings = [other for other in made[child].parents if other in made and child in made[other].parents]
+    return any(_apart_from_others(other, child, layers) > _apart_from_others(child, other, layers) for other in rings)
 
 
-def _donors(codes: IndexArray, child: int, kin: IndexArray) -> int:
-    """The fewest of `kin`, nearly, that have all layers of `child` which any of them has."""
-    same = codes[:, kin] == codes[:, [child]]
-    count, left = 0, same.any(1)
-    while left.any():
-        left = left & ~same[:, (same & left[:, None]).sum(0).argmax()]
-        count += 1
-    return count
+def _apart_from_others(member: int, beside: int, layers: Sequence[Tensor]) -> float:
+    """The least squared distance of a member from any but the one `beside` it."""
+    squared = sum((layer.double() - layer[member].double()).square().sum(1) for layer in layers)
+    others = [other for other in range(len(layers[0])) if other not in (member, beside)]
+    return float(torch.as_tensor(squared)[others].min()) if others else float("inf")
 
 
 def _blocks(names: Sequence[str]) -> IndexArray:

@@ -73,6 +73,18 @@ def test_a_last_block_that_was_trained_and_given_away_is_no_ones_but_its_own(tak
     assert (order[one.child], {order[who] for who in one.parents}) == (3, {1, 2})
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0)])
+def test_of_two_that_are_equal_but_for_a_block_the_one_that_was_trained_lies_near_its_parent(order: tuple[int, ...]):
+    """All but the first block was trained; the first of another model took the place of its own later."""
+    parent, other = model(0), model(1)
+    step = model(2)
+    trained = {name: weights + 0.1 * step[name] for name, weights in parent.items()}
+    tuned = blocks_of(parent, trained, trained, trained)
+    members = [parent, tuned, other, blocks_of(other, tuned, tuned, tuned)]
+    (one,) = found(*(members[who] for who in order))
+    assert (order[one.child], {order[who] for who in one.parents}) == (3, {1, 2})
+
+
 def test_of_three_donors_the_one_that_was_trained_is_told_as_well():
     parent, other, third = model(0), model(1), model(3)
     tuned = blocks_of(parent, parent, parent, model(2))
