@@ -16,15 +16,13 @@ import numpy as np
 
 from recovery.disjoint_sets import DisjointSets
 from recovery.passage import slopes
-from recovery.tetrads import is_star
+from recovery.tetrads import EVEN, is_star
 from storage.types import BoolArray, FloatArray, IndexArray, ModelGraph, Relation, WeightArray
 
 SIGMAS = 4.0
 """How far from 0 and from 1 every slope must lie, in standard deviations."""
 LEAST, MOST = 0.1, 0.95
 """Slopes of a missing parent's step: smaller, the siblings have nearly nothing in common; larger, one is the parent."""
-EVEN = 0.35
-"""Relative scatter of the slopes from direction to direction."""
 FEWEST_SIBLINGS = 4
 """With fewer the odds stay below 2 to 1, as one parent in ten is missing."""
 ODDS = 4.6

@@ -2,12 +2,12 @@
 
 Let g be missing, and everybody's step to or from it be its own. Seen from a leaf v, another leaf a lies at
 (g - v) + (a - g): a part that all others have as well, and one of its own; what lies along v itself, where decay moves
-all, is left out. So the correlation of any two steps from v
-is a product of two shares, and rho_ab rho_cd = rho_ac rho_bd = rho_ad rho_bc, the vanishing tetrads of Spearman (1904).
-It holds from every leaf, the one that g was made from included. Siblings around a present model whose data are alike in
-part share more the more alike their data are (the simplex of Guttman 1954), which shows at least as seen from that
-model. Trainings on one and the same data leave vanishing tetrads as well. Every layer answers by itself, with shares of
-its own, so that the scatter between layers tells what is chance (Student's t).
+all, is left out. So the correlation of any two steps from v is a product of two shares, and rho_ab rho_cd =
+rho_ac rho_bd = rho_ad rho_bc, the vanishing tetrads of Spearman (1904). It holds from every leaf, the one that g was
+made from included. Siblings around a present model whose data are alike in part share more the more alike their data
+are (the simplex of Guttman 1954), which shows at least as seen from that model. Trainings on one and the same data
+leave vanishing tetrads as well. Every layer answers by itself, with shares of its own, so that the scatter between
+layers tells what is chance (Student's t).
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from storage.types import FloatArray, IndexArray, WeightArray
 CHANCE = 0.05
 """Of taking a star for none where nothing but chance is in the way, shared among all tetrads that are asked of it."""
 EVEN = 0.35
-"""Relative difference of two products up to which they pass for equal: children's own steps are a little alike, too."""
+"""Relative scatter up to which shares pass for equal: children's own steps are a little alike, too."""
 FEWEST_LAYERS = 3
 SEEN = 4
 """Models that make a tetrad."""
