@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recovery.mixtures import as_stored, rounding
-from storage.types import BoolArray, FloatArray
+from storage.types import BoolArray, FloatArray, IndexArray
 
 MORE_THAN_BESIDE = 1.5
 """Times more weights that did not move than such as moved by one unit: of a step all small moves are as frequent."""
@@ -23,6 +23,9 @@ SPIKE = 0.05
 UNITS_OFF = 1.5
 """Units in the last place that arithmetic and rounding may miss the value by."""
 SMALLEST_UNIT = 1e-45
+STEADY = 0.25
+"""How far from the middle of all layers, relatively, a layer's factor may lie: three standard errors of the sum of
+magnitudes that chance keeps, where it keeps a fifth of a thousand weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Change:
     values: FloatArray  # (weights,) from the base as stored in the child's format; 0 within rounding
     unit: FloatArray  # (weights,) unit in the last place of v, at least b's
     layers: list[int]
+    layer: IndexArray  # (weights,) place of each weight's layer in `layers`
 
     @classmethod
     def of(cls, layers: Sequence[Tensor], child: int, base: int, roundoff: float) -> "Change | None":
@@ -47,7 +51,12 @@ class Change:
         if int(moved.sum()) < LEAST_TELLING or not left_alone:
             return None
         values = torch.where(moved, v - b, 0.0).numpy()
-        return cls(values, unit.clamp_min(SMALLEST_UNIT).numpy(), changed)
+        layer = np.repeat(np.arange(len(changed)), [layers[i].shape[1] for i in changed])
+        return cls(values, unit.clamp_min(SMALLEST_UNIT).numpy(), changed, layer)
+
+    def of_weights(self, chosen: BoolArray | IndexArray) -> "Change":
+        """Of some of the weights."""
+        return Change(self.values[chosen], self.unit[chosen], self.layers, self.layer[chosen])
 
     def vector(self, layers: Sequence[Tensor], base: int, member: int) -> FloatArray:
         """(weights,) task vector of `member`."""
@@ -57,6 +66,28 @@ class Change:
         """(..., weights) where v - b is `values`, to rounding."""
         met: BoolArray = np.abs(self.values - values) <= UNITS_OFF * self.unit
         return met
+
+
+def layer_factors(change: Change, vector: FloatArray) -> FloatArray | None:
+    """(layers,) the factor in every layer by which weights are as `vector` moved them; None where there is none.
+
+    mergekit scales what DARE keeps of a tensor so that its sum of magnitudes stays, so that factors differ by as much
+    as chance kept more or less. Layers that do not tell have the median.
+    """
+    moved = change.values != 0
+    overall = common_factor(change.values[moved], vector[moved], change.unit[moved])
+    inside = [moved & (change.layer == place) for place in range(len(change.layers))]
+    found = [common_factor(change.values[some], vector[some], change.unit[some]) for some in inside]
+    each = np.array([np.nan if factor is None else factor for factor in found])
+    if overall is None and 2 * np.count_nonzero(np.isfinite(each)) < len(each):
+        return None
+    return steady(each, float(np.nanmedian(each)) if overall is None else overall)
+
+
+def steady(each: FloatArray, overall: FloatArray | float) -> FloatArray:
+    """Factors (layers, ...), and the `overall` one where they are far from it or unknown."""
+    found: FloatArray = np.where(np.abs(each - overall) <= STEADY * np.abs(overall), each, overall)
+    return found
 
 
 def common_factor(values: FloatArray, vector: FloatArray, unit: FloatArray) -> float | None:

@@ -48,13 +48,13 @@ class Fit:
             v, u = layer[child].double().numpy(), layer[list(parents)].double().numpy()
             solved = np.linalg.lstsq(u.T, v, rcond=None)[0]
             rest = v - solved @ u
-            table[i] = rest @ rest, float(rounding(layer[[child]], unit).square().sum()), len(v), _spread_of_sum(u)
+            errors = rounding(layer[[child]], unit)[0].numpy()
+            table[i] = rest @ rest, float(errors @ errors), len(v), _spread_of_sum(u, errors)
             steps += ((u - v) ** 2).sum(1)
             if _nearest_two(u) > (LARGEST_CHI * max(table[i, 1], TINY) ** 0.5):
                 coefficients[i] = solved
-        left, noise, count, spread = table.T
+        left, noise, count, slack = table.T
         chi = np.sqrt(left / np.maximum(noise, TINY))
-        slack = np.sqrt(noise / count) * spread
         return cls(coefficients, count, chi, float(left.sum() / max(steps.min(), TINY)), slack)
 
     @property
@@ -96,11 +96,14 @@ class Fit:
         return average
 
 
-def _spread_of_sum(parents: FloatArray) -> float:
-    """Standard error of the sum of coefficients on `parents` (parents, weights), of a child of error 1."""
-    triangle = torch.linalg.qr(torch.from_numpy(parents.T), mode="r").R.numpy()
-    solved: FloatArray = np.linalg.lstsq(triangle.T, np.ones((len(parents), 1)), rcond=None)[0]
-    return float(np.linalg.norm(solved))
+def _spread_of_sum(parents: FloatArray, errors: FloatArray) -> float:
+    """Standard error of the sum of coefficients on `parents` (parents, weights), of a child with `errors` (weights,).
+
+    Each error counts where it falls: large weights are rounded the most, and say the most about coefficients.
+    """
+    q, triangle = (part.numpy() for part in torch.linalg.qr(torch.from_numpy(parents.T)))
+    solved: FloatArray = np.linalg.lstsq(triangle.T, np.ones(len(parents)), rcond=None)[0]
+    return float(np.linalg.norm((q @ solved) * errors))
 
 
 def _nearest_two(parents: FloatArray) -> float:

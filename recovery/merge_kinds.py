@@ -13,7 +13,7 @@ SMALLEST_SHARE = 0.02
 """A parent that gave less is not told from rounding."""
 COMMON_DIRECTION = 0.35
 """Cosine of two parents' steps from a third member below which that member is their origin: siblings' differences
-from one another have 0.5."""
+from one another have 0.5. As much below zero it is not their origin either: it lies between them."""
 OFF_CIRCLE = 0.3
 """How far from the circle, in squares of the angle, a spherical merge may lie: tools go straight where it is small."""
 
@@ -25,19 +25,19 @@ def base_of(layers: Sequence[Tensor], parents: Sequence[int], shares: FloatArray
         return parents[int(against[0])]
     if len(against) or len(parents) < 3:  # noqa: PLR2004 - two members need no base, and two bases are unheard of
         return -1
-    cosines = [_widest(layers, base, [u for u in parents if u != base]) for base in parents]
+    cosines = [farthest_cosine(layers, base, [u for u in parents if u != base]) for base in parents]
     best = int(np.argmin(cosines))
     return parents[best] if cosines[best] < COMMON_DIRECTION else -1
 
 
-def _widest(layers: Sequence[Tensor], base: int, ends: Sequence[int]) -> float:
-    """The largest cosine between the steps from `base` to any two of `ends`."""
+def farthest_cosine(layers: Sequence[Tensor], base: int, ends: Sequence[int]) -> float:
+    """Between the steps from `base` to any two of `ends`, for or against; of those from their origin it is near 0."""
     gram = np.zeros((len(ends), len(ends)))
     for layer in layers:
         steps = (layer[list(ends)].double() - layer[base].double()).numpy()
         gram += steps @ steps.T
     lengths = np.sqrt(np.maximum(gram.diagonal(), np.finfo(np.float64).tiny))
-    return float((gram / np.outer(lengths, lengths))[np.triu_indices(len(ends), 1)].max())
+    return float(np.abs(gram / np.outer(lengths, lengths))[np.triu_indices(len(ends), 1)].max())
 
 
 def method_of(layers: Sequence[Tensor], parents: Sequence[int], fit: Fit) -> tuple[str, FloatArray]:

@@ -24,9 +24,14 @@ def with_merges(links: Links, merges: Sequence[Merge]) -> Links:
         if link is not None:
             certain[link] = 1 if links.right[link] == merge.child else -1
             forced.append(link)
+    return replace(links, certain=certain, forced=np.array(forced, dtype=np.int64), made_of=made_of(merges))
+
+
+def made_of(merges: Sequence[Merge]) -> dict[int, set[int]]:
+    """Of every merge whom it was made of, and whom those were made of; of bases such as are no merges themselves."""
     plain = {merge.base for merge in merges} - {merge.child for merge in merges}
-    made_of = {merge.child: {*merge.parents, *({merge.base} & plain)} for merge in merges}
-    return replace(links, certain=certain, forced=np.array(forced, dtype=np.int64), made_of=made_of)
+    sources = {merge.child: {*merge.parents, *({merge.base} & plain)} for merge in merges}
+    return {merge: _ancestors(merge, sources) - {merge} for merge in sources}
 
 
 def entered(graph: ModelGraph, distinct: DistinctWeights, merges: Sequence[Merge], pairs: PairEvidence) -> ModelGraph:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from recovery.fits import Fit
-from recovery.merge_kinds import SMALLEST_SHARE, base_of, method_of
+from recovery.merge_kinds import SMALLEST_SHARE, base_of, farthest_cosine, method_of
 from recovery.mixtures import Probe, relations, telling_layers
 from recovery.patchwork import Patchwork, patchworks
 from recovery.rounded import RelationRest
@@ -106,8 +106,20 @@ def _task_merges(
         if not again:
             break
     for child, merge in found.items():
+        if _is_turned(layers, merge, found.get(merge.base)):
+            continue
         given = np.full((len(layers), len(merge.parents)), np.nan)
         yield Merge(child, merge.parents, merge.shares, merge.method, merge.base, 0.0, given)
+
+
+def _is_turned(layers: Sequence[Tensor], merge: TaskMerge, other: TaskMerge | None) -> bool:
+    """Whether it is the base of `other`, told from that merge: what was added to one is what was taken off the other.
+
+    Steps from a base to the parents have little in common; those from a merge have all that it took from them.
+    """
+    if other is None or other.base != merge.child:
+        return False
+    return farthest_cosine(layers, merge.base, merge.parents) > farthest_cosine(layers, other.base, other.parents)
 
 
 def _judged(layers: Sequence[Tensor], members: Sequence[int], roundoff: FloatArray, allowed: BoolArray) -> Merge | None:

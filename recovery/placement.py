@@ -95,10 +95,13 @@ def rival_parents(parent: IndexArray, placing: Placing) -> Rivals:
 
 
 def lifted(parent: IndexArray, placing: Placing) -> IndexArray:
-    """The tree with no merge above a model that it was made of: each such goes under its nearest kin elsewhere."""
+    """The tree with no merge above a model that it was made of: each such goes under its nearest kin elsewhere.
+
+    Merges go last: mostly they are below because of whom they were made of.
+    """
     parent = parent.copy()
     for merge, sources in placing.made_of.items():
-        for node in sorted(sources):
+        for node in sorted(sources, key=lambda source: (source in placing.made_of, source)):
             if node >= 0 and merge in line_up(node, parent):
                 elsewhere = (other for other in placing.nearest[node] if not {node, merge} & {*line_up(other, parent)})
                 parent[node] = next(elsewhere, parent[merge])

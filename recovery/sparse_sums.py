@@ -6,7 +6,7 @@ from itertools import combinations, product
 
 import numpy as np
 
-from recovery.changed_weights import LEAST_TELLING, SPIKE, Change
+from recovery.changed_weights import LEAST_TELLING, SPIKE, Change, layer_factors, steady
 from recovery.ties import average_weights
 from storage.types import BoolArray, FloatArray
 
@@ -14,8 +14,16 @@ STANDING_OUT = 4.0
 """Units in the last place from which a value is told from none."""
 EXPLAINED, BY_CHANCE = 0.98, 0.5
 """Share of the changed weights that the few values must explain, and may explain once they are shuffled."""
+MOST = 0.75
+"""Share of the changed weights of a sample, whose factors are known roughly, that they must explain to be asked of
+all weights."""
+AT_RANDOM = 0.25
+"""Share of what is dropped that is larger than the middle of what is kept: half where chance drops, and nothing where
+TIES trims."""
 SAME_FACTOR = 0.05
 """How near to each other, relatively, two factors are one."""
+ROUNDS = 2
+"""Of a fit: who made a weight hangs on the factors, and these on who made it."""
 TINY = 1e-9
 
 
@@ -25,53 +33,100 @@ class Way:
 
     method: str  # ties, dare
     parents: tuple[int, ...]
-    say: FloatArray  # (parents,) dare: factor of each; ties: its part of the average times the factor of the whole
+    factors: FloatArray  # (layers, parents) of the task vectors
+    parts: FloatArray  # (parents,) ties: of each in an average of all, of sum 1; dare: 1, as it adds
     given: BoolArray  # (choices, parents) who gives; the first choice is nobody
     values: FloatArray  # (choices, weights)
 
+    @classmethod
+    def of(
+        cls, change: Change, parents: Sequence[int], factors: FloatArray, parts: FloatArray, task: FloatArray
+    ) -> "Way":
+        """Task vectors (parents, weights) times their factors, left out in places, the rest added or averaged."""
+        given = np.array([*product((False, True), repeat=len(parents))])
+        method = "dare" if (parts == 1).all() else "ties"
+        moved = factors[change.layer].T * task
+        return cls(method, tuple(parents), factors, parts, given, _mix(given, parts, method) @ moved)
 
-def dare(parents: Sequence[int], factors: FloatArray, vectors: FloatArray) -> Way:
-    """Task vectors (parents, weights) dropped in places, the rest times their factors, added."""
-    given = _choices(len(parents))
-    values = np.stack([(factors[chosen, None] * vectors[chosen]).sum(0) for chosen in given])
-    return Way("dare", tuple(parents), factors, given, values)
+    @property
+    def say(self) -> FloatArray:
+        """(parents,) how much each gives where all do, in the middle layer."""
+        middle: FloatArray = np.median(self.factors, axis=0) * self.parts
+        return middle
+
+    @property
+    def mix(self) -> FloatArray:
+        """(choices, parents) coefficients of what each parent alone would give."""
+        return _mix(self.given, self.parts, self.method)
 
 
-def ties(parents: Sequence[int], factors: FloatArray, say: FloatArray, vectors: FloatArray) -> Way:
-    """Task vectors times their factors, left out in places, the rest averaged by `say` (parents,) of sum 1."""
-    given = _choices(len(parents))
-    moved = factors[:, None] * vectors
-    several = [np.average(moved[chosen], axis=0, weights=say[chosen]) for chosen in given[1:]]
-    return Way("ties", tuple(parents), factors * say, given, np.stack([np.zeros(vectors.shape[1]), *several]))
-
-
-def _choices(parents: int) -> BoolArray:
-    return np.array([*product((False, True), repeat=parents)])
+def _mix(given: BoolArray, parts: FloatArray, method: str) -> FloatArray:
+    return given * parts / (1.0 if method == "dare" else np.maximum(given @ parts, TINY)[:, None])
 
 
 def hypotheses(
-    change: Change, parents: Sequence[int], vectors: FloatArray, factors: Sequence[float | None]
+    change: Change, parents: Sequence[int], task: FloatArray, factors: Sequence[FloatArray | None]
 ) -> Iterator[Way]:
-    """The ways that `parents` with these task vectors (parents, weights) may have gone.
+    """The ways that `parents` with task vectors `task` (parents, weights) may have gone.
 
-    `factors` are of the weights that each makes alone, where it makes some. TIES has one for all.
+    `factors` (layers,) are of the weights that each makes alone, where it makes some. TIES has one for all.
     """
     known = [factor for factor in factors if factor is not None]
     if len(known) == len(parents):
-        yield dare(parents, np.array(known), vectors)
-        yield ties(parents, np.array(known), np.full(len(parents), 1 / len(parents)), vectors)
+        own = np.stack(known, axis=1)
+        yield Way.of(change, parents, own, np.ones(len(parents)), task)
+        yield Way.of(change, parents, own, np.full(len(parents), 1 / len(parents)), task)
     for factor in _different(known):
-        say = average_weights(change, factor * vectors)
-        if say is not None:
-            yield ties(parents, np.full(len(parents), factor), say, vectors)
+        shared = np.stack([factor if own is None or not _same(own, factor) else own for own in factors], axis=1)
+        parts = average_weights(change, shared[change.layer].T * task)
+        if parts is not None:
+            yield Way.of(change, parents, shared, parts, task)
 
 
-def _different(factors: Sequence[float]) -> list[float]:
-    found: list[float] = []
+def _different(factors: Sequence[FloatArray]) -> list[FloatArray]:
+    found: list[FloatArray] = []
     for factor in factors:
-        if all(abs(factor - other) > SAME_FACTOR * other for other in found):
+        if not any(_same(factor, other) for other in found):
             found.append(factor)
     return found
+
+
+def _same(one: FloatArray, other: FloatArray) -> bool:
+    return bool(abs(np.median(one) - np.median(other)) <= SAME_FACTOR * np.median(other))
+
+
+def measured(change: Change, way: Way, task: FloatArray) -> Way:
+    """The same way on other weights, where `task` (parents, weights) is what the parents changed.
+
+    Factors are measured anew where a parent stands alone, as far as one does.
+    """
+    overall = np.median(way.factors, axis=0)
+    alone = [layer_factors(change, one) for one in task]
+    each = [
+        np.full(len(change.layers), known) if own is None else own for own, known in zip(alone, overall, strict=True)
+    ]
+    return Way.of(change, way.parents, np.stack(each, axis=1), way.parts, task)
+
+
+def fitted(change: Change, way: Way, task: FloatArray) -> Way:
+    """The same way with factors fitted to all weights of a layer, each made by whoever comes nearest to it.
+
+    Where rounding is coarse, a factor measured where a parent stands alone may be off by a hundredth, which long steps
+    show; where it is fine, a few weights that are somebody else's would spoil a factor that was exact.
+    """
+    overall, scaled = np.median(way.factors, axis=0), change.values / change.unit
+    inside = [change.layer == place for place in range(len(change.layers))]
+    for _ in range(ROUNDS):
+        mixed = way.mix[np.abs(way.values - change.values).argmin(0)].T * task / change.unit
+        each = [np.linalg.lstsq(mixed[:, some].T, scaled[some])[0] for some in inside]
+        way = Way.of(change, way.parents, steady(np.stack(each), overall), way.parts, task)
+    return way
+
+
+def may_explain(change: Change, way: Way) -> bool:
+    """Whether the few values make most changed weights, whatever shuffled ones would."""
+    moved = change.values != 0
+    return bool(change.met(way.values[1:])[:, moved].any(0).mean() >= MOST)
 
 
 def is_explained(change: Change, way: Way) -> bool:
@@ -81,30 +136,51 @@ def is_explained(change: Change, way: Way) -> bool:
     """
     apart = [np.abs(one - other) for one, other in combinations(way.values, 2)]
     telling = np.min(apart, axis=0) >= STANDING_OUT * change.unit
-    values, moved = way.values[1:, telling], change.values[telling] != 0
-    met = Change(change.values[telling], change.unit[telling], change.layers).met(values)
+    values, asked = way.values[1:, telling], change.of_weights(telling)
+    moved = asked.values != 0
+    met = asked.met(values)
     if np.count_nonzero(moved) < LEAST_TELLING or met[:, moved].any(0).mean() < EXPLAINED:
         return False
     order = np.random.default_rng(0).permutation(len(moved))
-    shuffled = Change(change.values[telling][order], change.unit[telling][order], change.layers)
-    if shuffled.met(values)[:, moved[order]].any(0).mean() > BY_CHANCE:
+    if asked.of_weights(order).met(values)[:, moved[order]].any(0).mean() > BY_CHANCE:
         return False
     giving = (met & moved)[:, :, None] & way.given[1:, None, :]
     return bool(giving.any(0).mean(0).min() >= SPIKE / 2)
 
 
-def gifts(change: Change, way: Way) -> tuple[FloatArray, FloatArray]:
-    """(parents,) of how many weights it is told whether the parent gave to them, and to how many it did.
+def gifts(change: Change, way: Way) -> tuple[BoolArray, BoolArray]:
+    """(parents, weights) of which weights it is told whether the parent gave to them, and to which it did.
 
     It is told where all values with the parent stand out of all without it.
     """
-    told, kept = np.zeros((2, len(way.parents)))
+    told, kept = np.zeros((2, len(way.parents), len(change.values)), dtype=np.bool_)
     for parent, has in enumerate(way.given.T):
         apart = np.min([np.abs(one - other) for one in way.values[has] for other in way.values[~has]], axis=0)
-        telling = apart >= STANDING_OUT * change.unit
-        met = change.met(way.values[has]).any(0)
-        told[parent], kept[parent] = np.count_nonzero(telling), np.count_nonzero(telling & met)
+        told[parent] = apart >= STANDING_OUT * change.unit
+        kept[parent] = told[parent] & change.met(way.values[has]).any(0)
     return told, kept
+
+
+def shares(change: Change, way: Way) -> FloatArray:
+    """(parents,) how much each gives where all do, times the share of weights kept where they were dropped at random.
+
+    That is counted where all parents agree in sign: elsewhere TIES, and DARE followed by its election, drops more.
+    """
+    alone = way.values[way.given.sum(1) == 1][::-1]
+    agreed = np.abs(np.sign(alone).sum(0)) == len(alone)
+    told, kept = (every[:, agreed] for every in gifts(change, way))
+    if way.method == "ties" and not _at_random(np.abs(alone[:, agreed]), told, kept):
+        return way.say
+    found: FloatArray = way.say * kept.sum(1) / np.maximum(told.sum(1), 1)
+    return found
+
+
+def _at_random(sizes: FloatArray, told: BoolArray, kept: BoolArray) -> bool:
+    """Whether what was dropped is not the smallest, as where TIES trims: half of it is larger than the middle kept."""
+    middle = np.array([np.median(one[has]) if has.any() else np.inf for one, has in zip(sizes, kept, strict=True)])
+    dropped = told & ~kept
+    larger = dropped & (sizes > middle[:, None])
+    return bool(larger.sum() > AT_RANDOM * max(1, int(dropped.sum())))
 
 
 def surprise(change: Change, way: Way) -> float:
@@ -113,7 +189,7 @@ def surprise(change: Change, way: Way) -> float:
     Of two ways that explain a change the one that leaves less to say is the likelier: a parent's parent has the same
     layers as the parent, and others, of which it must be said that nothing was taken from them.
     """
-    told, kept = gifts(change, way)
+    told, kept = (every.sum(1) for every in gifts(change, way))
     share = np.clip(kept / np.maximum(told, 1), TINY, 1 - TINY)
     unsaid = -share * np.log(share) - (1 - share) * np.log1p(-share)
     missed = (change.values != 0) & ~change.met(way.values).any(0)

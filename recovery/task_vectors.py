@@ -8,16 +8,26 @@ step of training meets by chance only.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from recovery.changed_weights import SMALLEST_UNIT, UNITS_OFF, Change, common_factor
+from recovery.changed_weights import SMALLEST_UNIT, UNITS_OFF, Change, layer_factors
 from recovery.mixtures import as_stored
-from recovery.sparse_sums import BY_CHANCE, STANDING_OUT, dare, gifts, hypotheses, is_explained, surprise
+from recovery.sparse_sums import (
+    BY_CHANCE,
+    STANDING_OUT,
+    Way,
+    fitted,
+    hypotheses,
+    is_explained,
+    may_explain,
+    measured,
+    shares,
+    surprise,
+)
 from storage.types import FloatArray
 
 MOST_PARENTS = 3
@@ -55,23 +65,30 @@ def find_task_merge(
     for base in _bases(thin, child, bases, roundoff=roundoff):
         change = Change.of(thin, child, base, roundoff)
         if change is not None:
-            found = _on(thin, child, base, change, [member for member in kin if member != base])
+            ways = _ways(thin, base, change, [member for member in kin if member != base])
+            found = _confirmed(layers, child, base, ways, roundoff=roundoff)
             if found is not None:
-                return _weighed(layers, found, roundoff) if found.method == "dare" else found
+                return found
     return None
 
 
-def _weighed(layers: Sequence[Tensor], merge: TaskMerge, roundoff: float) -> TaskMerge:
-    """The DARE merge with its factors times the shares of the weights kept, counted in all of `layers`.
+def _confirmed(
+    layers: Sequence[Tensor], child: int, base: int, ways: Sequence[Way], *, roundoff: float
+) -> TaskMerge | None:
+    """The first of the `ways` that explains the change in all weights: of a short step few stand out of rounding.
 
-    It takes thousands of weights, as the error of a share is divided by the share itself.
+    What DARE gave is counted in them, too, as the error of a share kept is divided by the share itself.
     """
-    change = Change.of(layers, merge.child, merge.base, roundoff)
+    change = Change.of(layers, child, base, roundoff) if ways else None
     if change is None:
-        return merge
-    vectors = [change.vector(layers, merge.base, parent) for parent in merge.parents]
-    told, kept = gifts(change, dare(merge.parents, np.array(merge.shares), np.stack(vectors)))
-    return _merge(merge.child, merge.base, "dare", merge.parents, kept / np.maximum(told, 1) * merge.shares)
+        return None
+    for way in ways:
+        task = np.stack([change.vector(layers, base, parent) for parent in way.parents])
+        alone = measured(change, way, task)
+        whole = next((made for made in (alone, fitted(change, alone, task)) if is_explained(change, made)), None)
+        if whole is not None:
+            return _merge(child, base, way.method, way.parents, shares(change, whole))
+    return None
 
 
 def _bases(layers: Sequence[Tensor], child: int, kin: Sequence[int], *, roundoff: float) -> list[int]:
@@ -85,20 +102,21 @@ def _bases(layers: Sequence[Tensor], child: int, kin: Sequence[int], *, roundoff
     return [kin[i] for i in np.argsort(-share, kind="stable")[:MOST_BASES].tolist() if share[i] > LEFT_ALONE]
 
 
-def _alike(change: Change, layers: Sequence[Tensor], base: int, kin: Sequence[int]) -> list[int]:
-    """The kin whose task vectors have most to do with the change, for or against: longer ones outvote a parent's."""
-    values, cosine = torch.from_numpy(change.values).float(), np.zeros(len(kin))
-    for i, member in enumerate(kin):
-        vector = torch.cat([layers[number][member] - layers[number][base] for number in change.layers])
-        cosine[i] = abs(float(vector @ values / vector.norm().clamp_min(SMALLEST_UNIT)))
-    return [kin[i] for i in np.argsort(-cosine, kind="stable")[:MOST_ALIKE].tolist() if cosine[i] > 0]
+def _alike(change: Change, vectors: Mapping[int, FloatArray]) -> list[int]:
+    """The members whose task vectors have most to do with the change, for or against: longer ones outvote parents'."""
+    cosine = {
+        member: abs(float(vector @ change.values)) / max(float(np.linalg.norm(vector)), SMALLEST_UNIT)
+        for member, vector in vectors.items()
+    }
+    return [member for member in sorted(cosine, key=lambda member: -cosine[member]) if cosine[member] > 0]
 
 
-def _on(layers: Sequence[Tensor], child: int, base: int, change: Change, kin: Sequence[int]) -> TaskMerge | None:
-    """Of the ways to explain the change by the fewest parents the likeliest."""
-    near = _alike(change, layers, base, kin)
-    vectors = {member: change.vector(layers, base, member) for member in near}
+def _ways(layers: Sequence[Tensor], base: int, change: Change, kin: Sequence[int]) -> list[Way]:
+    """The ways that may explain the change, those of the fewest parents first and among these the likeliest."""
+    vectors = {member: change.vector(layers, base, member) for member in kin}
+    vectors = {member: vectors[member] for member in _alike(change, vectors)[:MOST_ALIKE]}
     factors, suspects = _suspects(change, vectors)
+    found: list[Way] = []
     for count in range(2, MOST_PARENTS + 1):
         sets = [
             parents
@@ -109,25 +127,30 @@ def _on(layers: Sequence[Tensor], child: int, base: int, change: Change, kin: Se
             hypotheses(change, parents, np.stack([vectors[u] for u in parents]), [factors.get(u) for u in parents])
             for parents in sets
         )
-        ways = [way for ways in tried for way in ways if is_explained(change, way)]
-        if ways:
-            best = min(ways, key=lambda way: surprise(change, way))
-            return _merge(child, base, best.method, best.parents, best.say)
-    return None
+        ways = [way for ways in tried for way in ways if may_explain(change, way)]
+        found += sorted(ways, key=lambda way: surprise(change, way))
+    return found
 
 
-def _suspects(change: Change, vectors: Mapping[int, FloatArray]) -> tuple[dict[int, float], list[int]]:
-    """Factors of the members who made some weights by themselves; and who may be parents, those of most weights first.
+def _suspects(change: Change, vectors: Mapping[int, FloatArray]) -> tuple[dict[int, FloatArray], list[int]]:
+    """Factors (layers,) of those who made some weights by themselves; and who may be parents, of most weights first.
 
-    Those who made none stay in the order of `vectors`: under TIES two that agree are seldom alone.
+    Then come those who have most to do with the weights that nobody made: of a short step few stand out of rounding,
+    and under TIES two that agree are seldom alone.
     """
-    factors, made, moved = dict[int, float](), dict.fromkeys(vectors, 0), change.values != 0
+    factors, made, moved = dict[int, FloatArray](), dict[int, int](), change.values != 0
+    rest = moved.copy()
     for member, vector in vectors.items():
-        factor = common_factor(change.values[moved], vector[moved], change.unit[moved])
+        factor = layer_factors(change, vector)
         if factor is not None:
-            factors[member] = factor
-            made[member] = int(np.count_nonzero(change.met(factor * vector) & moved))
-    return factors, sorted(made, key=lambda member: -made[member])[:MOST_SUSPECTS] if factors else []
+            met = change.met(factor[change.layer] * vector)
+            factors[member], made[member] = factor, int(np.count_nonzero(met & moved))
+            rest &= ~met
+    if not factors:
+        return {}, []
+    left = replace(change, values=np.where(rest, change.values, 0.0))
+    others = _alike(left, {member: vector for member, vector in vectors.items() if member not in made})
+    return factors, [*sorted(made, key=lambda member: -made[member]), *others][:MOST_SUSPECTS]
 
 
 def _same(change: Change, one: FloatArray, other: FloatArray) -> bool:

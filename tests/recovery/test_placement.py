@@ -120,3 +120,18 @@ def test_nobody_stays_below_a_merge_it_was_made_into():
     tree = np.array([-1, 0, 3, 1, 2])
     assert lifted(tree, placing).tolist() == [-1, 0, 0, 1, 2]
     assert lifted(np.array([-1, 0, 0, 1, 2]), placing).tolist() == [-1, 0, 0, 1, 2]
+
+
+def test_of_a_merge_and_a_model_it_was_made_of_the_model_is_moved():
+    """A merge of a merge: its ancestor came to hang below it, and the merge between them with that one."""
+    nearest = {0: [1], 1: [2, 0], 2: [1, 0], 3: [1, 2]}
+    flags = np.zeros(4, dtype=np.bool_)
+    placing = Placing(
+        Passages(KeptWeights((), (), np.zeros(0))),
+        nearest,
+        no_slopes,
+        fixed=flags,
+        copied=flags,
+        made_of={1: {2}, 3: {1, 2}},
+    )
+    assert lifted(np.array([-1, 2, 3, 0]), placing).tolist() == [-1, 2, 0, 0]

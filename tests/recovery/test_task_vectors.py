@@ -8,7 +8,7 @@ import torch
 
 from recovery.fits import Fit
 from recovery.merges import Merge, find_merges
-from tests.support.plain_merges import dare, layerwise, linear, task_arithmetic, ties
+from tests.support.plain_merges import dare, elected, layerwise, linear, slerp, task_arithmetic, ties
 from tests.support.tiny_training import Weights, rounded
 
 NAMES = [f"{block}.{kind}" for block in range(4) for kind in ("q", "up")]
@@ -126,3 +126,43 @@ def test_task_arithmetic_of_one_task_is_told_by_its_base(family: list[Weights]):
         ROOT,
         {A: pytest.approx(1.5)},
     )
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_what_dare_keeps_is_scaled_tensor_by_tensor(family: list[Weights], normalized: bool):
+    """By chance a little more is kept of one tensor than of another, so that each has a factor of its own."""
+    made = elected(family[ROOT], [family[A], family[B]], [0.5, 0.5], density=0.6, normalized=normalized)
+    (found,) = merges_among([*family, made])
+    assert (found.child, found.base) == (4, ROOT)
+    assert shares_of(found) == pytest.approx({A: 0.5, B: 0.5}, abs=0.02)
+
+
+def test_a_parent_whose_step_is_a_rounding_of_the_merge_stands_out_in_few_weights(
+    family: list[Weights], monkeypatch: pytest.MonkeyPatch
+):
+    """They are too few in a sample of the weights, and enough in all of them."""
+    monkeypatch.setattr("recovery.task_vectors.LARGEST_SAMPLE", 2**13)
+    near = stepped(family[ROOT], 12, size=0.0007)
+    made = rounded(ties(family[ROOT], [family[A], near], [0.5, 0.5], density=0.5), torch.bfloat16)
+    (found,) = merges_among([*family, near, made], coarse=[5])
+    assert (found.child, found.base) == (5, ROOT)
+    assert shares_of(found) == pytest.approx({A: 0.5, 4: 0.5}, abs=0.01)
+
+
+def test_a_merge_is_not_the_origin_of_its_base(family: list[Weights]):
+    """What was added to one was taken off the other; but steps from the merge have that in common."""
+    base = rounded(family[ROOT], torch.bfloat16)
+    made = elected(base, [family[A], family[B]], [0.5, 0.5], density=0.5, normalized=True)
+    models = [base, *family[A:], rounded(made, torch.bfloat16)]
+    told = {merge.child: merge.base for merge in merges_among(models, coarse=[ROOT, 4])}
+    assert told == {4: ROOT}
+
+
+def test_a_parent_between_two_others_is_no_base(family: list[Weights]):
+    """A merge of three of which one is itself a merge of near kin of the others."""
+    between = rounded(slerp([family[A], family[B]], [0.6]), torch.bfloat16)
+    near = stepped(family[B], 13, size=0.004)
+    made = rounded(linear([family[A], between, near], [0.28, 0.44, 0.28]), torch.bfloat16)
+    told = {merge.child: merge for merge in merges_among([*family, between, near, made], coarse=[4, 6])}
+    assert (told[6].method, told[6].base) == ("linear", -1)
+    assert shares_of(told[6]) == pytest.approx({A: 0.28, 4: 0.44, 5: 0.28}, abs=0.05)

@@ -70,6 +70,37 @@ def dare(
     return _each([base, *models], one)
 
 
+def elected(
+    base: Weights,
+    models: Sequence[Weights],
+    factors: Sequence[float],
+    *,
+    density: float,
+    normalized: bool,
+    seed: int = 0,
+) -> Weights:
+    """DARE and then TIES' election: what chance kept of a tensor is scaled to the sum of magnitudes of all of it.
+
+    Where signs differ the heavier side gives. `normalized` divides by the factors of those who give.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def one(layers: list[Tensor], _: int) -> Tensor:
+        steps = []
+        for layer in layers[1:]:
+            step = layer - layers[0]
+            kept = step * (torch.rand(step.shape, generator=generator) < density)
+            steps.append(kept * step.abs().sum() / kept.abs().sum())
+        weights = torch.tensor(factors)[:, None, None]
+        weighted = torch.stack(steps) * weights
+        agree = (torch.sign(weighted.sum(0)) == torch.sign(weighted)) & (weighted != 0)
+        total = (weighted * agree).sum(0)
+        share = (agree * weights).sum(0)
+        return layers[0] + (total / torch.where(share == 0, 1.0, share) if normalized else total)
+
+    return _each([base, *models], one)
+
+
 def layerwise(models: Sequence[Weights], choice: Sequence[int]) -> Weights:
     """Every layer from one of the models; `choice` is taken in turn, a layer each."""
     return _each(models, lambda layers, number: layers[choice[number % len(choice)]])
