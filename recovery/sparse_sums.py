@@ -7,6 +7,7 @@ from itertools import combinations, product
 import numpy as np
 
 from recovery.changed_weights import LEAST_TELLING, SPIKE, Change, layer_factors, steady
+from recovery.merge_kinds import SMALLEST_SHARE
 from recovery.ties import average_weights
 from storage.types import BoolArray, FloatArray
 
@@ -79,7 +80,7 @@ def hypotheses(
     for factor in _different(known):
         shared = np.stack([factor if own is None or not _same(own, factor) else own for own in factors], axis=1)
         parts = average_weights(change, shared[change.layer].T * task)
-        if parts is not None:
+        if parts is not None and parts.min() >= SMALLEST_SHARE:
             yield Way.of(change, parents, shared, parts, task)
 
 
@@ -124,22 +125,27 @@ def fitted(change: Change, way: Way, task: FloatArray) -> Way:
 
 
 def may_explain(change: Change, way: Way) -> bool:
-    """Whether the few values make most changed weights, whatever shuffled ones would."""
+    """Whether a sample leaves open that the few values explain the change: it has few weights that tell, or says so."""
     moved = change.values != 0
+    if np.count_nonzero(moved & _telling(change, way)) >= LEAST_TELLING:
+        return is_explained(change, way, share=MOST)
     return bool(change.met(way.values[1:])[:, moved].any(0).mean() >= MOST)
 
 
-def is_explained(change: Change, way: Way) -> bool:
-    """Whether the few values make nearly all changed weights, shuffled ones seldom, and every parent gives to some.
-
-    Asked where the values stand out of each other's rounding.
-    """
+def _telling(change: Change, way: Way) -> BoolArray:
+    """(weights,) where the values stand out of each other's rounding."""
     apart = [np.abs(one - other) for one, other in combinations(way.values, 2)]
-    telling = np.min(apart, axis=0) >= STANDING_OUT * change.unit
+    telling: BoolArray = np.min(apart, axis=0) >= STANDING_OUT * change.unit
+    return telling
+
+
+def is_explained(change: Change, way: Way, *, share: float = EXPLAINED) -> bool:
+    """Whether the values make a `share` of the changed weights that tell, shuffled ones few, and every parent gives."""
+    telling = _telling(change, way)
     values, asked = way.values[1:, telling], change.of_weights(telling)
     moved = asked.values != 0
     met = asked.met(values)
-    if np.count_nonzero(moved) < LEAST_TELLING or met[:, moved].any(0).mean() < EXPLAINED:
+    if np.count_nonzero(moved) < LEAST_TELLING or met[:, moved].any(0).mean() < share:
         return False
     order = np.random.default_rng(0).permutation(len(moved))
     if asked.of_weights(order).met(values)[:, moved[order]].any(0).mean() > BY_CHANCE:
