@@ -20,7 +20,7 @@ from recovery.reading import TileReader
 from recovery.sample import SampleRecord
 from recovery.schedule import loops_pay
 from recovery.settings import EvidenceSettings
-from recovery.tuned_gains import changed_gains
+from recovery.tuned_gains import changed_gains, changed_heads
 from recovery.workers import workers_for
 from storage.errors import UsageError
 from storage.types import (
@@ -176,6 +176,7 @@ class _Seen:
             batches=batches_of(sources),
             gains=self.gains,
             gains_changed=changed_gains(self.held, pairs, self.totals.changed == 0),
+            heads_changed=changed_heads(sources, pairs, self.totals.changed == 0),
         )
 
 

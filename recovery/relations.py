@@ -22,7 +22,8 @@ CONTINUED_STEP = 0.25
 def relation_of(evidence: ClusterEvidence, parent: int, row: int) -> Relation | None:
     """What kind of step `row` of the pairs shows; None where there is no `parent` (-1).
 
-    Equal matrices are a duplicate's, or of a model that was trained in gains and biases alone (`recovery.tuned_gains`).
+    Equal matrices are a duplicate's, or of a model that was trained in gains, biases or a head of its own alone
+    (`recovery.tuned_gains`).
     A parent whose pair was not compared (row -1) was found by passage: an ordinary step. Pre-training that goes on
     changes all layers, by a quarter of the parent's weights or more, adds to them, is the sum of many small steps
     (`recovery.step_shapes`), and moves gains and biases where they went before (`recovery.gains`). The kurtosis that
@@ -34,7 +35,7 @@ def relation_of(evidence: ClusterEvidence, parent: int, row: int) -> Relation | 
         return "finetune"
     pairs = evidence.pairs
     if pairs.identical[row]:
-        return "finetune" if _gains_changed(evidence, row) else "duplicate"
+        return "finetune" if _gains_changed(evidence, row) or _head_changed(evidence, row) else "duplicate"
     if pairs.copy[row] != 0:
         return COPIES[int(pairs.copy_kind[row])]
     if pairs.low_rank[row]:
@@ -60,6 +61,11 @@ def _gains_changed(evidence: ClusterEvidence, row: int) -> float:
     return float(evidence.gains_changed[row]) if len(evidence.gains_changed) else 0.0
 
 
+def _head_changed(evidence: ClusterEvidence, row: int) -> bool:
+    """Whether a head was trained where no compared matrix was; false where not known."""
+    return bool(evidence.heads_changed[row]) if len(evidence.heads_changed) else False
+
+
 def _cosine(evidence: ClusterEvidence, parent: int, child: int) -> float:
     """Of what the parent's gains and biases have moved and the step from there; NaN where not known."""
     return float(mean_cosines(evidence.gains, [parent], [child])[0])
@@ -81,7 +87,8 @@ def details_of(evidence: ClusterEvidence, parent: int, row: int) -> Mapping[str,
         return {}
     if evidence.pairs.identical[row]:
         changed = _gains_changed(evidence, row)
-        return {"gains_changed": round(changed, 6)} if changed else {}
+        said = {"gains_changed": round(changed, 6)} if changed else {}
+        return said | ({"head_changed": True} if _head_changed(evidence, row) else {})
     if evidence.pairs.copy[row] != 0:
         return _copy_details(evidence.pairs, row)
     return _step_details(evidence, parent, row)

@@ -1,7 +1,8 @@
-"""Models whose matrices are equal and whose gains or biases are not: trained in these alone.
+"""Models whose matrices are equal and whose gains, biases or heads are not: trained in these alone.
 
-Tuning biases alone (BitFit: Ben Zaken et al. 2022) or normalisation alone leaves every matrix as it is. A copy may hold
-its gains in another format, rounded, or less one, as formats that add it again do; neither is training.
+Linear probes and classifiers on a frozen model train a head of their own. Tuning biases alone (BitFit: Ben Zaken et al.
+2022) or normalisation alone leaves every matrix as it is. A copy may hold its gains in another format, rounded, or less
+one, as formats that add it again do; neither is training.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,10 @@ import numpy as np
 import torch
 
 from recovery.grids import HALF_GRIDS, on_grid
-from storage.types import BoolArray, FloatArray, Pairs, WeightArray
+from storage.types import BoolArray, FloatArray, Pairs, TensorSource, WeightArray
+
+HEAD_ROWS = 16
+"""Rows by which matrices of one name outside the blocks are told apart."""
 
 
 def changed_gains(held: Sequence[Mapping[str, WeightArray]], pairs: Pairs, identical: BoolArray) -> FloatArray:
@@ -22,6 +26,27 @@ def changed_gains(held: Sequence[Mapping[str, WeightArray]], pairs: Pairs, ident
     for row in np.flatnonzero(identical).tolist():
         shares[row] = changed_share(held[pairs.left[row]], held[pairs.right[row]])
     return shares
+
+
+def changed_heads(sources: Sequence[TensorSource], pairs: Pairs, identical: BoolArray) -> BoolArray:
+    """(pairs,) whether either of two models with `identical` matrices was given a head that is not the other's.
+
+    Either has one the other lacks, or both have one of other values. Where only one lacks what the other has, it may
+    have dropped it. Raises `ModelUnreadable` as the sources do.
+    """
+    changed = np.zeros(len(pairs.left), dtype=np.bool_)
+    for row in np.flatnonzero(identical).tolist():
+        changed[row] = _has_other_heads(sources[pairs.left[row]], sources[pairs.right[row]])
+    return changed
+
+
+def _has_other_heads(left: TensorSource, right: TensorSource) -> bool:
+    mine, yours = ({n: t for n, t in model.tensors.items() if not (t.in_key or t.joined)} for model in (left, right))
+    if mine.keys() - yours.keys() and yours.keys() - mine.keys():
+        return True
+    alike = [n for n in mine.keys() & yours.keys() if (mine[n].rows, mine[n].cols) == (yours[n].rows, yours[n].cols)]
+    rows = ({n: model.read(n, 0, min(HEAD_ROWS, mine[n].rows)).ravel() for n in alike} for model in (left, right))
+    return changed_share(*rows) > 0
 
 
 def changed_share(left: Mapping[str, WeightArray], right: Mapping[str, WeightArray]) -> float:

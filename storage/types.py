@@ -410,6 +410,7 @@ class ClusterEvidence:
     batches: IndexArray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))  # `recovery.batch_counts`
     gains: tuple[WeightArray, ...] = ()  # (members, values) float32 of each gain or bias: `recovery.gains`
     gains_changed: FloatArray = field(default_factory=lambda: np.zeros(0))  # (pairs,) share: `recovery.tuned_gains`
+    heads_changed: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))  # (pairs,): the same module
 
 
 @dataclass(frozen=True, slots=True)

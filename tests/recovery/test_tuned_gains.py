@@ -1,5 +1,7 @@
 """Models trained in norms and biases alone, and copies that hold these in another format."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from recovery.relations import details_of, relation_of
 from recovery.settings import EvidenceSettings
 from recovery.tree import recover_kin
 from recovery.tuned_gains import changed_share
+from storage.types import ComparableTensor
 from tests.support.memory_source import MemorySource, all_pairs
 
 WIDTH = 32
@@ -53,6 +56,43 @@ def test_tuning_norms_or_biases_alone_is_fine_tuning(kind, share):
     assert evidence.pairs.identical.tolist() == [True]
     assert relation_of(evidence, 0, 0) == "finetune"
     assert details_of(evidence, 0, 0) == {"gains_changed": pytest.approx(share)}
+
+
+class WithHeads(MemorySource):
+    """A net with matrices outside its blocks."""
+
+    def __init__(self, **heads: np.ndarray) -> None:
+        matrices = {name: held.detach().numpy() for name, held in net().named_parameters() if held.ndim == 2}
+        super().__init__({**matrices, **heads})
+        self.heads = heads
+
+    @property
+    def tensors(self) -> dict[str, ComparableTensor]:
+        found = super().tensors
+        return {name: replace(tensor, in_key=name not in self.heads) for name, tensor in found.items()}
+
+
+HEAD = np.random.default_rng(0).normal(size=(20, WIDTH)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "relation"),
+    [
+        ({"lm_head": HEAD}, {"classifier": HEAD[:3]}, "finetune"),
+        ({"classifier": HEAD[:3]}, {"classifier": HEAD[3:6]}, "finetune"),
+        ({"lm_head": HEAD}, {}, "duplicate"),
+        ({"lm_head": HEAD}, {"lm_head": HEAD}, "duplicate"),
+        ({"lm_head": HEAD}, {"lm_head": HEAD.astype(np.float16).astype(np.float32)}, "duplicate"),
+        ({"embedding": HEAD}, {"embedding": HEAD[:16]}, "duplicate"),
+    ],
+    ids=["another", "other values", "dropped", "the same", "in another format", "cut"],
+)
+def test_training_a_head_alone_is_fine_tuning(left, right, relation):
+    """Beside a model without any, so that heads are not compared."""
+    evidence = gather([WithHeads(**left), WithHeads(**right), WithHeads()], all_pairs(3), EvidenceSettings())
+    assert evidence.pairs.identical.tolist() == [True] * 3
+    assert relation_of(evidence, 0, 0) == relation
+    assert details_of(evidence, 0, 0) == ({"head_changed": True} if relation == "finetune" else {})
 
 
 def test_a_copy_beside_it_stays_one():
