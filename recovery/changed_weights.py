@@ -81,7 +81,9 @@ def layer_factors(change: Change, vector: FloatArray) -> FloatArray | None:
     each = np.array([np.nan if factor is None else factor for factor in found])
     if overall is None and 2 * np.count_nonzero(np.isfinite(each)) < len(each):
         return None
-    return steady(each, float(np.nanmedian(each)) if overall is None else overall)
+    middle = float(np.nanmedian(each)) if overall is None else overall
+    tried = np.full(len(each), middle), steady(each, middle)
+    return max(tried, key=lambda factors: np.count_nonzero(moved & change.met(factors[change.layer] * vector)))
 
 
 def steady(each: FloatArray, overall: FloatArray | float) -> FloatArray:

@@ -21,6 +21,8 @@ all weights."""
 AT_RANDOM = 0.25
 """Share of what is dropped that is larger than the middle of what is kept: half where chance drops, and nothing where
 TIES trims."""
+SIZES = 8
+"""Groups of weights by their size, in which the share that was kept is known."""
 SAME_FACTOR = 0.05
 """How near to each other, relatively, two factors are one."""
 ROUNDS = 2
@@ -99,13 +101,13 @@ def _same(one: FloatArray, other: FloatArray) -> bool:
 def measured(change: Change, way: Way, task: FloatArray) -> Way:
     """The same way on other weights, where `task` (parents, weights) is what the parents changed.
 
-    Factors are measured anew where a parent stands alone, as far as one does.
+    Factors are measured anew where a parent stands alone, as far as one does: of two that agree nearly always that is
+    seldom, and what they make together has another factor.
     """
-    overall = np.median(way.factors, axis=0)
-    alone = [layer_factors(change, one) for one in task]
-    each = [
-        np.full(len(change.layers), known) if own is None else own for own, known in zip(alone, overall, strict=True)
-    ]
+    each = []
+    for one, factor in zip(task, way.factors.T, strict=True):
+        own, overall = layer_factors(change, one), np.full(len(change.layers), np.median(factor))
+        each.append(own if own is not None and _same(own, overall) else overall)
     return Way.of(change, way.parents, np.stack(each, axis=1), way.parts, task)
 
 
@@ -174,29 +176,43 @@ def shares(change: Change, way: Way) -> FloatArray:
     """
     alone = way.values[way.given.sum(1) == 1][::-1]
     agreed = np.abs(np.sign(alone).sum(0)) == len(alone)
-    told, kept = (every[:, agreed] for every in gifts(change, way))
-    if way.method == "ties" and not _at_random(np.abs(alone[:, agreed]), told, kept):
+    told, kept = (every & agreed for every in gifts(change, way))
+    if way.method == "ties" and not _at_random(change, np.abs(alone), told, kept):
         return way.say
     found: FloatArray = way.say * kept.sum(1) / np.maximum(told.sum(1), 1)
     return found
 
 
-def _at_random(sizes: FloatArray, told: BoolArray, kept: BoolArray) -> bool:
-    """Whether what was dropped is not the smallest, as where TIES trims: half of it is larger than the middle kept."""
-    middle = np.array([np.median(one[has]) if has.any() else np.inf for one, has in zip(sizes, kept, strict=True)])
-    dropped = told & ~kept
-    larger = dropped & (sizes > middle[:, None])
-    return bool(larger.sum() > AT_RANDOM * max(1, int(dropped.sum())))
+def _at_random(change: Change, sizes: FloatArray, told: BoolArray, kept: BoolArray) -> bool:
+    """Whether what was dropped is not the smallest of its layer, as where TIES trims."""
+    dropped, larger = told & ~kept, 0
+    for parent, size in enumerate(sizes):
+        for place in range(len(change.layers)):
+            inside = change.layer == place
+            own = size[inside & kept[parent]]
+            if len(own):
+                larger += int((size[inside & dropped[parent]] > np.median(own)).sum())
+    return larger > AT_RANDOM * max(1, int(dropped.sum()))
 
 
 def surprise(change: Change, way: Way) -> float:
     """Nats that it takes to write the change down this way: who gave to each weight, and the weights nobody gave to.
 
     Of two ways that explain a change the one that leaves less to say is the likelier: a parent's parent has the same
-    layers as the parent, and others, of which it must be said that nothing was taken from them.
+    layers as the parent, and others, of which it must be said that nothing was taken from them. TIES keeps what is
+    large, so that of weights of one size there is little to say.
     """
-    told, kept = (every.sum(1) for every in gifts(change, way))
-    share = np.clip(kept / np.maximum(told, 1), TINY, 1 - TINY)
-    unsaid = -share * np.log(share) - (1 - share) * np.log1p(-share)
+    sizes = np.abs(way.values[way.given.sum(1) == 1][::-1])
+    said = sum(_unsaid(*each) for each in zip(sizes, *gifts(change, way), strict=True))
     missed = (change.values != 0) & ~change.met(way.values).any(0)
-    return float(told @ unsaid + np.log(2 * np.abs(change.values[missed]) / change.unit[missed]).sum())
+    return float(said + np.log(2 * np.abs(change.values[missed]) / change.unit[missed]).sum())
+
+
+def _unsaid(sizes: FloatArray, told: BoolArray, kept: BoolArray) -> float:
+    """Nats of which of the weights `told` a parent gave to, where the share among those of a size is known."""
+    if not told.any():
+        return 0.0
+    size = np.searchsorted(np.quantile(sizes[told], np.arange(1, SIZES) / SIZES), sizes[told])
+    count = np.bincount(size, minlength=SIZES)
+    share = np.clip(np.bincount(size, kept[told], SIZES) / np.maximum(count, 1), TINY, 1 - TINY)
+    return float(count @ (-share * np.log(share) - (1 - share) * np.log1p(-share)))

@@ -58,37 +58,34 @@ def find_task_merge(
 ) -> TaskMerge | None:
     """The TIES or DARE merge that `child` is, of two or three of `kin` and one of `bases`; None where it is none.
 
+    Of the fewest parents that explain it, and of these and the bases those that leave least to say.
     `layers` (members, weights) float32; `roundoff` is the unit roundoff of the child's stored format.
     """
     stride = max(1, sum(layer.shape[1] for layer in layers) // LARGEST_SAMPLE)
     thin = [layer[:, ::stride] for layer in layers]
+    found: list[tuple[float, int, Way]] = []
     for base in _bases(thin, child, bases, roundoff=roundoff):
         change = Change.of(thin, child, base, roundoff)
         if change is not None:
             ways = _ways(thin, base, change, [member for member in kin if member != base])
-            found = _confirmed(layers, child, base, ways, roundoff=roundoff)
-            if found is not None:
-                return found
-    return None
+            found += [(surprise(change, way), base, way) for way in ways]
+    found.sort(key=lambda one: (len(one[2].parents), one[0]))
+    tried = (_confirmed(layers, child, base, way, roundoff=roundoff) for _, base, way in found)
+    return next((merge for merge in tried if merge is not None), None)
 
 
-def _confirmed(
-    layers: Sequence[Tensor], child: int, base: int, ways: Sequence[Way], *, roundoff: float
-) -> TaskMerge | None:
-    """The first of the `ways` that explains the change in all weights: of a short step few stand out of rounding.
+def _confirmed(layers: Sequence[Tensor], child: int, base: int, way: Way, *, roundoff: float) -> TaskMerge | None:
+    """The merge if the way explains the change in all weights: of a short step few stand out of rounding.
 
     What DARE gave is counted in them, too, as the error of a share kept is divided by the share itself.
     """
-    change = Change.of(layers, child, base, roundoff) if ways else None
+    change = Change.of(layers, child, base, roundoff)
     if change is None:
         return None
-    for way in ways:
-        task = np.stack([change.vector(layers, base, parent) for parent in way.parents])
-        alone = measured(change, way, task)
-        whole = next((made for made in (alone, fitted(change, alone, task)) if is_explained(change, made)), None)
-        if whole is not None:
-            return _merge(child, base, way.method, way.parents, shares(change, whole))
-    return None
+    task = np.stack([change.vector(layers, base, parent) for parent in way.parents])
+    alone = measured(change, way, task)
+    whole = next((made for made in (alone, fitted(change, alone, task)) if is_explained(change, made)), None)
+    return None if whole is None else _merge(child, base, way.method, way.parents, shares(change, whole))
 
 
 def _bases(layers: Sequence[Tensor], child: int, kin: Sequence[int], *, roundoff: float) -> list[int]:
@@ -112,7 +109,7 @@ def _alike(change: Change, vectors: Mapping[int, FloatArray]) -> list[int]:
 
 
 def _ways(layers: Sequence[Tensor], base: int, change: Change, kin: Sequence[int]) -> list[Way]:
-    """The ways that may explain the change, those of the fewest parents first and among these the likeliest."""
+    """The ways that may explain the change."""
     vectors = {member: change.vector(layers, base, member) for member in kin}
     vectors = {member: vectors[member] for member in _alike(change, vectors)[:MOST_ALIKE]}
     factors, suspects = _suspects(change, vectors)
@@ -127,30 +124,30 @@ def _ways(layers: Sequence[Tensor], base: int, change: Change, kin: Sequence[int
             hypotheses(change, parents, np.stack([vectors[u] for u in parents]), [factors.get(u) for u in parents])
             for parents in sets
         )
-        ways = [way for ways in tried for way in ways if may_explain(change, way)]
-        found += sorted(ways, key=lambda way: surprise(change, way))
+        found += [way for ways in tried for way in ways if may_explain(change, way)]
     return found
 
 
 def _suspects(change: Change, vectors: Mapping[int, FloatArray]) -> tuple[dict[int, FloatArray], list[int]]:
-    """Factors (layers,) of those who made some weights by themselves; and who may be parents, of most weights first.
+    """Factors (layers,) of those who made some weights by themselves; and who may be parents.
 
-    Then come those who have most to do with the weights that nobody made: of a short step few stand out of rounding,
-    and under TIES two that agree are seldom alone.
+    First comes who made the most, and then whoever made most of what is left: a parent's kin made much the same. Last
+    come those who have most to do with the weights that nobody made: of a short step few stand out of rounding, and
+    under TIES two that agree are seldom alone.
     """
-    factors, made, moved = dict[int, FloatArray](), dict[int, int](), change.values != 0
-    rest = moved.copy()
-    for member, vector in vectors.items():
-        factor = layer_factors(change, vector)
-        if factor is not None:
-            met = change.met(factor[change.layer] * vector)
-            factors[member], made[member] = factor, int(np.count_nonzero(met & moved))
-            rest &= ~met
-    if not factors:
+    factors = {member: layer_factors(change, vector) for member, vector in vectors.items()}
+    known = {member: factor for member, factor in factors.items() if factor is not None}
+    if not known:
         return {}, []
+    made = {member: change.met(factor[change.layer] * vectors[member]) for member, factor in known.items()}
+    rest, suspects = change.values != 0, list[int]()
+    while made:
+        most = max(made, key=lambda member: np.count_nonzero(rest & made[member]))
+        rest &= ~made.pop(most)
+        suspects.append(most)
     left = replace(change, values=np.where(rest, change.values, 0.0))
-    others = _alike(left, {member: vector for member, vector in vectors.items() if member not in made})
-    return factors, [*sorted(made, key=lambda member: -made[member]), *others][:MOST_SUSPECTS]
+    others = _alike(left, {member: vector for member, vector in vectors.items() if member not in known})
+    return known, [*suspects, *others][:MOST_SUSPECTS]
 
 
 def _same(change: Change, one: FloatArray, other: FloatArray) -> bool:
