@@ -11,6 +11,7 @@ import numpy as np
 from recovery.claims import PRUNED, QUANTIZED, Stepped
 from recovery.distances import Scale
 from recovery.layer_copies import BACKWARD, FORWARD, Finding, LayerCopies, Way
+from recovery.scheme_claims import LeftAlone
 from storage.types import BoolArray, FloatArray, IndexArray
 
 LEAST_STEPPED = 2**13
@@ -45,7 +46,7 @@ class CopyVerdict:
         self.copy_kind[pair] = kind
         self.copy_bits[pair] = largest.claim.bits(largest.tally)
         self.copy_group[pair] = largest.claim.group(largest.tally)
-        self.copy_agreement[pair] = 1 - sum(found.tally.wrong for found in telling) / seen
+        self.copy_agreement[pair] = 1 - sum(found.tally.unexplained for found in telling) / seen
         if kind == PRUNED:
             self.copy_sparsity[pair] = sum(found.tally.zeros for found in telling) / seen
 
@@ -80,11 +81,18 @@ class CopySearch:
         """What all layers together prove of each pair."""
         verdict = CopyVerdict.none(len(self.left))
         for (pair, way), findings in self.found.items():
-            backed = self.possible[pair, way] and _enough(findings)
             other = BACKWARD if way == FORWARD else FORWARD
-            if backed and not (self.possible[pair, other] and (pair, other) in self.found):
+            against = self.possible[pair, other] and _consistent(self.found.get((pair, other), []))
+            if self.possible[pair, way] and _consistent(findings) and _enough(findings) and not against:
                 verdict.enter(pair, way, findings)
         return verdict
+
+
+def _consistent(findings: list[Finding]) -> bool:
+    """Whether there are any, and layers that the source has more rounded lie beside quantised ones."""
+    claims = [found.claim for found in findings]
+    left_alone = any(isinstance(claim, LeftAlone) for claim in claims)
+    return bool(claims) and (not left_alone or any(claim.kind == QUANTIZED for claim in claims))
 
 
 def _enough(findings: list[Finding]) -> bool:

@@ -3,7 +3,8 @@
 A scheme turns every group of weights into few levels, which follow from the group's lowest and highest weight alone. So
 a copy can be made again from its source, and a match weight by weight is proof, not statistics.
 The levels of NF4 are those of QLoRA (arXiv 2305.14314, appendix E), FP4's those of bitsandbytes, MXFP4's those of the
-OCP Microscaling specification; "signed" is the rule of GGUF's Q4_0 and Q5_0, "affine" that of Q4_1.
+OCP Microscaling specification; "signed" is the rule of GGUF's Q4_0 and Q5_0, "affine" that of Q4_1; "e4m3" and "e5m2"
+are the OCP's 8-bit floating point, whose largest number the largest magnitude gets.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch.nn.functional import pad
 from recovery.distances import Scale
 from recovery.grids import on_grid
 
-Rule = Literal["symmetric", "wide", "signed", "asymmetric", "affine", "nf4", "fp4", "mxfp4"]
+Rule = Literal["symmetric", "wide", "signed", "asymmetric", "affine", "nf4", "fp4", "mxfp4", "e4m3", "e5m2"]
 
 ROW, TENSOR, COLUMN = 0, -1, -2
 """Groups that are no blocks of so many weights along a row."""
@@ -36,11 +37,12 @@ CODE_BOOKS = {
     "fp4": tuple(sorted({sign * code for code in FP4_HALF for sign in (-1, 1)})),
     "mxfp4": tuple(sorted({sign * code for code in MXFP4_HALF for sign in (-1, 1)})),
 }
+FLOATS = {"e4m3": torch.float8_e4m3fn, "e5m2": torch.float8_e5m2}
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How levels follow from a group. `group`: weights along the row, or `ROW`, `COLUMN`, `TENSOR`.
+    """How levels follow from a group. `group`: weights along the row (on to the next if `flat`), or a constant above.
 
     symmetric: codes up to 2^(bits-1) - 1, which the largest magnitude gets; wide: the largest magnitude would get
     2^(bits-1), which only negative weights reach; signed: the weight of largest magnitude gets -2^(bits-1), whatever
@@ -51,13 +53,22 @@ class Scheme:
     bits: int
     group: int
 
+    @property
+    def flat(self) -> bool:
+        """Whether blocks run on from one row to the next, as those of bitsandbytes."""
+        return self.rule in BOOKS
+
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How a group's scale is kept: the number grid (None: float32), and whether codes are made with the kept scale."""
+    """How a group's scale is kept: the number grid (None: float32), and whether codes are made with the kept scale.
+
+    `read`: in whatever way, such as quantised again together with others; what was kept is read off the copy.
+    """
 
     grid: torch.dtype | None = None
     in_codes: bool = True
+    read: bool = False
 
     def kept(self, scale: Tensor) -> Tensor:
         """The scale after keeping."""
@@ -67,13 +78,16 @@ class Scaling:
 GROUPS = (ROW, 32, 64, 128, 256, COLUMN, TENSOR)
 LATTICES: tuple[Rule, ...] = ("symmetric", "wide", "asymmetric", "affine")
 BOOKS: tuple[Rule, ...] = ("nf4", "fp4")
+EIGHT_BIT_FLOATS: tuple[Rule, ...] = ("e4m3", "e5m2")
 SCHEMES = (
     *(Scheme(rule, bits, group)
       for bits, rule, group in product((8, 4, 6, 5, 3, 2), LATTICES, GROUPS)),
     *(Scheme("signed", bits, 32) for bits in (4, 5)),
     *(Scheme(rule, 4, group) for rule, group in product(BOOKS, (64, 32, 128, 256))),
     Scheme("mxfp4", 4, 32),
+    *(Scheme(rule, 8, group) for rule, group in product(EIGHT_BIT_FLOATS, (TENSOR, ROW, COLUMN))),
 )  # fmt: skip
+READ = Scaling(in_codes=False, read=True)
 SCALINGS = (
     Scaling(),
     *(Scaling(grid, in_codes) for grid in (torch.float16, torch.bfloat16) for in_codes in (True, False)),
@@ -86,6 +100,11 @@ class Extremes:
 
     low: Tensor
     high: Tensor
+
+    @property
+    def largest(self) -> Tensor:
+        """Magnitude."""
+        return torch.maximum(-self.low, self.high)
 
 
 def extremes(weights: Tensor, group: int, layer: Scale, member: slice | int) -> Extremes:
@@ -104,22 +123,47 @@ def extremes(weights: Tensor, group: int, layer: Scale, member: slice | int) -> 
     return Extremes(*(side.repeat_interleave(group, -1)[..., :cols] for side in (low, high)))
 
 
-def requantised(weights: Tensor, ends: Extremes, scheme: Scheme, scaling: Scaling) -> tuple[Tensor, Tensor]:
-    """What `weights` become, float32; twice, with ties between two levels broken downward and upward."""
+def scalings_of(scheme: Scheme) -> tuple[Scaling, ...]:
+    """How a scheme's scales may be kept; bitsandbytes can quantise them again ("double quantisation")."""
+    return (*SCALINGS, READ) if scheme.flat else SCALINGS
+
+
+def requantised(
+    weights: Tensor, ends: Extremes, scheme: Scheme, scaling: Scaling, *, kept: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """What `weights` become, float32; twice, with ties between two levels broken downward and upward.
+
+    `kept` scales of code books are given where they were read.
+    """
     if scheme.rule in CODE_BOOKS:
-        return _from_book(weights, ends, scheme.rule, scaling)
+        return _from_book(weights, ends, scheme.rule, scaling, kept)
+    if scheme.rule in FLOATS:
+        return _from_float(weights, ends, FLOATS[scheme.rule], scaling)
     return _from_lattice(weights, ends, scheme, scaling)
 
 
-def _from_book(weights: Tensor, ends: Extremes, rule: str, scaling: Scaling) -> tuple[Tensor, Tensor]:
+def _from_book(
+    weights: Tensor, ends: Extremes, rule: str, scaling: Scaling, kept: Tensor | None
+) -> tuple[Tensor, Tensor]:
     book = torch.tensor(CODE_BOOKS[rule], device=weights.device)
-    scale = torch.maximum(-ends.low, ends.high)
+    scale = ends.largest
     if rule == "mxfp4":  # a power of two that brings the largest magnitude between 4 and 8
         scale = torch.where(scale > 0, torch.ldexp(torch.ones_like(scale), torch.frexp(scale).exponent - 3), scale)
-    kept = scaling.kept(scale)
+    kept = scaling.kept(scale) if kept is None else kept
     position = weights / _divisor(kept if scaling.in_codes else scale)
     middles = (book[1:] + book[:-1]) / 2
     down, up = (book[torch.bucketize(position + slack, middles)] * kept for slack in (-TIE_SLACK, TIE_SLACK))
+    return down, up
+
+
+def _from_float(weights: Tensor, ends: Extremes, codes: torch.dtype, scaling: Scaling) -> tuple[Tensor, Tensor]:
+    most = torch.finfo(codes).max
+    scale = ends.largest / most
+    kept = scaling.kept(scale)
+    position = weights / _divisor(kept if scaling.in_codes else scale)
+    # A step is at least a sixteenth of the number.
+    ties = (position * (1 + slack / 16) for slack in (-TIE_SLACK, TIE_SLACK))
+    down, up = (on_grid(tie.clamp(-most, most), codes) * kept for tie in ties)
     return down, up
 
 
@@ -137,7 +181,7 @@ def _from_lattice(weights: Tensor, ends: Extremes, scheme: Scheme, scaling: Scal
 
 def _lattice(ends: Extremes, scheme: Scheme, scaling: Scaling) -> tuple[Tensor, Tensor, Tensor]:
     """Step, lowest and highest code of each group."""
-    half, size = 2 ** (scheme.bits - 1), torch.maximum(-ends.low, ends.high)
+    half, size = 2 ** (scheme.bits - 1), ends.largest
     bounds = torch.tensor([-half, half - 1, 0, 2 * half - 1, 1 - half], dtype=torch.float32, device=size.device)
     if scheme.rule == "symmetric":
         return size / (half - 1), bounds[4], bounds[1]

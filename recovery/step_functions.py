@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recovery.grids import FLOAT32_SLACK
+from recovery.grids import ROUNDING
 
 MOST_LEVELS = 16
 STEP_GROUPS = (0, 128, 64, 32)
 """Weights of a group along the row, 0 for all of a row."""
-LEVEL_SLACK = {None: FLOAT32_SLACK, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
-"""Relative rounding of a stored level, by the grid that it lies on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ def count_steps(source: Tensor, copy: Tensor, grid: torch.dtype | None) -> Steps
     levels = copy.gather(-1, order)
     below, above = levels[..., :-1], levels[..., 1:]
     middle = (below + above) / 2
-    slack = LEVEL_SLACK[grid] * torch.maximum(below.abs(), above.abs())
+    slack = ROUNDING[grid] * torch.maximum(below.abs(), above.abs())
     beyond = (values[..., :-1] > middle + slack) | (values[..., 1:] < middle - slack)
     crossed = (above < below) | ((above > below) & beyond)
     counts = (above != below).sum(-1) + 1
