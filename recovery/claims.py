@@ -115,6 +115,8 @@ class Tally:
     seen: int = 0  # in unequal blocks, and of quantised ones not zero
     wrong: int = 0
     loose: int = 0  # not wrong if the source had been rounded
+    levelled: int = 0  # of quantised ones, on a level that is not zero
+    outer: int = 0  # of these, whose source is nearer to where the next level begins than to its own
     lost: int = 0
     zeros: int = 0
     most_kept: tuple[int, ...] = (0,) * len(PATTERN_GROUPS)
@@ -128,6 +130,11 @@ class Tally:
     def unexplained(self) -> int:
         """By the source as it is."""
         return self.wrong + self.loose
+
+    def see_spread(self, copy: Tensor, outer: Tensor) -> None:
+        """Adds weights of a copy, and which of them were rounded by more than half of what they may have been."""
+        self.levelled += int(torch.count_nonzero(copy))
+        self.outer += int(torch.count_nonzero(outer & (copy != 0)))
 
 
 class Claim(Protocol):
@@ -231,6 +238,8 @@ class Stepped:
         seen = count_steps(source, copy, half_grid(block.copy))
         tally.seen += block.copy.numel()
         tally.wrong += seen.crossed
+        tally.levelled += seen.between
+        tally.outer += seen.outer
         tally.levels = max(tally.levels, seen.levels)
         tally.level_sum += seen.level_sum
         tally.value_sum += seen.value_sum

@@ -17,6 +17,10 @@ from storage.types import BoolArray, FloatArray, IndexArray
 LEAST_STEPPED = 2**13
 """Quantised weights from which an unknown scheme is believed: at 4 bits a model a thousandth away from the true source
 crosses some 10 of so many levels."""
+LEAST_OUTER = 0.2
+"""Of quantised weights, how many must have been rounded by more than half of what they may have been: half of them if
+they were; at most 8 % of the weights of a model that was trained from a quantised one, if 5 in 10,000 left their level
+and steps are normally distributed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +93,15 @@ class CopySearch:
 
 
 def _consistent(findings: list[Finding]) -> bool:
-    """Whether there are any, and layers that the source has more rounded lie beside quantised ones."""
-    claims = [found.claim for found in findings]
-    left_alone = any(isinstance(claim, LeftAlone) for claim in claims)
-    return bool(claims) and (not left_alone or any(claim.kind == QUANTIZED for claim in claims))
+    """Whether there are any, and what they say together is what happens to copies.
+
+    Layers that the source has more rounded lie beside quantised ones. And weights were rounded from anywhere between
+    levels: training a little from a quantised model leaves weights near theirs, as if it had been made from them.
+    """
+    quantised = [found.tally for found in findings if found.claim.kind == QUANTIZED]
+    left_alone = any(isinstance(found.claim, LeftAlone) for found in findings)
+    levelled, outer = (sum(getattr(tally, name) for tally in quantised) for name in ("levelled", "outer"))
+    return bool(findings) and (bool(quantised) or not left_alone) and outer >= LEAST_OUTER * levelled
 
 
 def _enough(findings: list[Finding]) -> bool:

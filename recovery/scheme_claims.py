@@ -62,13 +62,16 @@ class Quantized:
         """Weights that are zero on both sides say nothing: at few bits most of a layer is."""
         grouped, grid = Grouped.of(block, self.scheme, tally), half_grid(block.copy)
         kept = grouped.copy_ends.largest if self.scaling.read else None
-        down, up = requantised(grouped.source, grouped.source_ends, self.scheme, self.scaling, kept=kept)
+        ends = grouped.source_ends
+        down, up = requantised(grouped.source, ends, self.scheme, self.scaling, kept=kept)
+        further, _ = requantised(2 * grouped.source - down, ends, self.scheme, self.scaling, kept=kept)
         known_to = ROUNDING[grid] if self.scaling.read else FLOAT32_SLACK
         right = reproduces(down, grouped.copy, grid, known_to=known_to)
         right |= reproduces(up, grouped.copy, grid, known_to=known_to)
         counted = (grouped.copy != 0) | (down != 0)
         tally.seen += int(torch.count_nonzero(counted))
         tally.wrong += int(torch.count_nonzero(counted & ~right))
+        tally.see_spread(grouped.copy, further != down)
 
     def holds(self, tally: Tally) -> bool:
         """As long as anything was counted."""
@@ -108,6 +111,7 @@ class QuantizedBefore:
         tally.seen += int(torch.count_nonzero(counted))
         tally.wrong += int(torch.count_nonzero(counted & ~right))
         tally.loose += int(torch.count_nonzero(counted & right & ((level < down) | (level > up))))
+        tally.see_spread(grouped.copy, self._made(grouped, 2 * grouped.source - level)[0] != level)
 
     def _made(self, grouped: Grouped, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Levels are those of the copy's own extremes."""

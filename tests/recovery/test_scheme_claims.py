@@ -171,3 +171,28 @@ def test_codes_lost_in_rounding_are_not_told(trained):
     """Eight bits on bfloat16, of which the highest levels are nearer to each other than its numbers."""
     root, _ = trained
     assert evidence(rounded(root, BF16), copied(root, int8_rows, BF16)).pairs.copy.tolist() == [0]
+
+
+@pytest.mark.parametrize("change", [bitsandbytes, onnx_uint8, eight_bit_float, lambda w: onnx_uint8(w * 0.9) / 0.9])
+@pytest.mark.parametrize("grid", [F32, F16, BF16])
+def test_a_model_trained_a_little_from_a_quantised_one_is_not_its_source(trained, change: Change, grid: torch.dtype):
+    """Its weights lie so near to the levels that quantising it would give them again."""
+    copy = copied(trained[0], change)
+    tuned = rounded(near(copy, 2e-4), grid)
+    assert evidence(copy, {**tuned, **{name: copy[name] for name in KEPT}}).pairs.copy.tolist() == [0]
+
+
+def test_levels_of_an_unknown_scheme_are_told_from_training_too(trained):
+    levels = torch.linspace(-1, 1, 12) ** 3
+    wide = {
+        n: np.tile(w, (1, 4)) * np.float32(1.01) ** np.arange(4 * w.shape[1], dtype=np.float32)
+        for n, w in trained[0].items()
+    }
+
+    def unknown(weight: Tensor) -> Tensor:
+        largest = weight.abs().amax(1, keepdim=True) * 0.9
+        return levels[(weight[..., None] / largest[..., None] - levels).abs().argmin(-1)] * largest
+
+    copy = copied(wide, unknown)
+    tuned = {**near(copy, 2e-4)}
+    assert evidence(wide, copy, tuned).pairs.copy.tolist() == [1, 0, 0]
