@@ -61,14 +61,10 @@ class Scheme:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How a group's scale is kept: the number grid (None: float32), and whether codes are made with the kept scale.
-
-    `read`: in whatever way, such as quantised again together with others; what was kept is read off the copy.
-    """
+    """How a group's scale is kept: the number grid (None: float32), and whether codes are made with the kept scale."""
 
     grid: torch.dtype | None = None
     in_codes: bool = True
-    read: bool = False
 
     def kept(self, scale: Tensor) -> Tensor:
         """The scale after keeping."""
@@ -87,7 +83,6 @@ SCHEMES = (
     Scheme("mxfp4", 4, 32),
     *(Scheme(rule, 8, group) for rule, group in product(EIGHT_BIT_FLOATS, (TENSOR, ROW, COLUMN))),
 )  # fmt: skip
-READ = Scaling(in_codes=False, read=True)
 SCALINGS = (
     Scaling(),
     *(Scaling(grid, in_codes) for grid in (torch.float16, torch.bfloat16) for in_codes in (True, False)),
@@ -123,44 +118,37 @@ def extremes(weights: Tensor, group: int, layer: Scale, member: slice | int) -> 
     return Extremes(*(side.repeat_interleave(group, -1)[..., :cols] for side in (low, high)))
 
 
-def scalings_of(scheme: Scheme) -> tuple[Scaling, ...]:
-    """How a scheme's scales may be kept; bitsandbytes can quantise them again ("double quantisation")."""
-    return (*SCALINGS, READ) if scheme.flat else SCALINGS
-
-
-def requantised(
-    weights: Tensor, ends: Extremes, scheme: Scheme, scaling: Scaling, *, kept: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """What `weights` become, float32; twice, with ties between two levels broken downward and upward.
-
-    `kept` scales of code books are given where they were read.
-    """
+def requantised(weights: Tensor, ends: Extremes, scheme: Scheme, scaling: Scaling) -> tuple[Tensor, Tensor]:
+    """What `weights` become, float32; twice, with ties between two levels broken downward and upward."""
     if scheme.rule in CODE_BOOKS:
-        return _from_book(weights, ends, scheme.rule, scaling, kept)
+        return _from_book(weights, ends, scheme.rule, scaling)
     if scheme.rule in FLOATS:
         return _from_float(weights, ends, FLOATS[scheme.rule], scaling)
     return _from_lattice(weights, ends, scheme, scaling)
 
 
-def _from_book(
-    weights: Tensor, ends: Extremes, rule: str, scaling: Scaling, kept: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    book = torch.tensor(CODE_BOOKS[rule], device=weights.device)
+def codes_of(positions: Tensor, rule: str) -> tuple[Tensor, Tensor]:
+    """The numbers of a code book nearest to weights that were divided by their scale, float32; twice, as above."""
+    book = torch.tensor(CODE_BOOKS[rule], device=positions.device)
+    middles = (book[1:] + book[:-1]) / 2
+    down, up = (book[torch.bucketize(positions + slack, middles)] for slack in (-TIE_SLACK, TIE_SLACK))
+    return down, up
+
+
+def _from_book(weights: Tensor, ends: Extremes, rule: str, scaling: Scaling) -> tuple[Tensor, Tensor]:
     scale = ends.largest
     if rule == "mxfp4":  # a power of two that brings the largest magnitude between 4 and 8
         scale = torch.where(scale > 0, torch.ldexp(torch.ones_like(scale), torch.frexp(scale).exponent - 3), scale)
-    kept = scaling.kept(scale) if kept is None else kept
-    position = weights / _divisor(kept if scaling.in_codes else scale)
-    middles = (book[1:] + book[:-1]) / 2
-    down, up = (book[torch.bucketize(position + slack, middles)] * kept for slack in (-TIE_SLACK, TIE_SLACK))
-    return down, up
+    kept = scaling.kept(scale)
+    down, up = codes_of(weights / nonzero(kept if scaling.in_codes else scale), rule)
+    return down * kept, up * kept
 
 
 def _from_float(weights: Tensor, ends: Extremes, codes: torch.dtype, scaling: Scaling) -> tuple[Tensor, Tensor]:
     most = torch.finfo(codes).max
     scale = ends.largest / most
     kept = scaling.kept(scale)
-    position = weights / _divisor(kept if scaling.in_codes else scale)
+    position = weights / nonzero(kept if scaling.in_codes else scale)
     # A step is at least a sixteenth of the number.
     ties = (position * (1 + slack / 16) for slack in (-TIE_SLACK, TIE_SLACK))
     down, up = (on_grid(tie.clamp(-most, most), codes) * kept for tie in ties)
@@ -170,7 +158,7 @@ def _from_float(weights: Tensor, ends: Extremes, codes: torch.dtype, scaling: Sc
 def _from_lattice(weights: Tensor, ends: Extremes, scheme: Scheme, scaling: Scaling) -> tuple[Tensor, Tensor]:
     step, lowest, highest = _lattice(ends, scheme, scaling)
     kept = scaling.kept(step)
-    divisor = _divisor(kept if scaling.in_codes else step)
+    divisor = nonzero(kept if scaling.in_codes else step)
     origin = ends.low if scheme.rule == "affine" else torch.zeros((), device=weights.device)
     start = scaling.kept(origin)
     position = (weights - (start if scaling.in_codes else origin)) / divisor
@@ -193,9 +181,10 @@ def _lattice(ends: Extremes, scheme: Scheme, scaling: Scaling) -> tuple[Tensor, 
         return (ends.high - ends.low) / bounds[3], bounds[2], bounds[3]
     low = ends.low.clamp(max=0)
     step = (ends.high.clamp(min=0) - low) / bounds[3]
-    zero = torch.round(-low / _divisor(scaling.kept(step) if scaling.in_codes else step))
+    zero = torch.round(-low / nonzero(scaling.kept(step) if scaling.in_codes else step))
     return step, -zero, bounds[3] - zero
 
 
-def _divisor(scale: Tensor) -> Tensor:
+def nonzero(scale: Tensor) -> Tensor:
+    """1 where a group is all zeros."""
     return torch.where(scale == 0, 1.0, scale)

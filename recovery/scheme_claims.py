@@ -11,8 +11,20 @@ import torch
 from torch import Tensor
 
 from recovery.claims import CAST, QUANTIZED, WRONG_SHARE, Block, Tally
-from recovery.grids import FLOAT32_SLACK, ROUNDING, STORED_BITS, half_grid, on_grid, reproduces
-from recovery.quantization import CODE_BOOKS, FLOATS, ROW, Extremes, Scaling, Scheme, extremes, requantised
+from recovery.flat_blocks import pieces
+from recovery.grids import ROUNDING, STORED_BITS, half_grid, on_grid, reproduces
+from recovery.quantization import (
+    CODE_BOOKS,
+    FLOATS,
+    ROW,
+    Extremes,
+    Scaling,
+    Scheme,
+    codes_of,
+    extremes,
+    nonzero,
+    requantised,
+)
 
 LEAST_OF_FLOAT16 = 2.0**-25
 """Half of the smallest step of float16."""
@@ -61,13 +73,10 @@ class Quantized:
     def count(self, block: Block, tally: Tally) -> None:
         """Weights that are zero on both sides say nothing: at few bits most of a layer is."""
         grouped, grid = Grouped.of(block, self.scheme, tally), half_grid(block.copy)
-        kept = grouped.copy_ends.largest if self.scaling.read else None
         ends = grouped.source_ends
-        down, up = requantised(grouped.source, ends, self.scheme, self.scaling, kept=kept)
-        further, _ = requantised(2 * grouped.source - down, ends, self.scheme, self.scaling, kept=kept)
-        known_to = ROUNDING[grid] if self.scaling.read else FLOAT32_SLACK
-        right = reproduces(down, grouped.copy, grid, known_to=known_to)
-        right |= reproduces(up, grouped.copy, grid, known_to=known_to)
+        down, up = requantised(grouped.source, ends, self.scheme, self.scaling)
+        further, _ = requantised(2 * grouped.source - down, ends, self.scheme, self.scaling)
+        right = reproduces(down, grouped.copy, grid) | reproduces(up, grouped.copy, grid)
         counted = (grouped.copy != 0) | (down != 0)
         tally.seen += int(torch.count_nonzero(counted))
         tally.wrong += int(torch.count_nonzero(counted & ~right))
@@ -84,6 +93,52 @@ class Quantized:
     def group(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
         """Of the scheme."""
         return float(self.scheme.group)
+
+
+@dataclass(frozen=True, slots=True)
+class Rescaled:
+    """The copy has the codes of a known scheme, with scales that are read off it, piece by piece of blocks.
+
+    bitsandbytes can quantise scales again ("double quantisation"). And where rows are no whole number of blocks, its
+    kernel for processors (0.50.2) gives weights the scales of other blocks, counted from the beginning of their row.
+    """
+
+    scheme: Scheme
+    kind: int = QUANTIZED
+    wrong_share: float = WRONG_SHARE
+
+    def count(self, block: Block, tally: Tally) -> None:
+        """Weights that are zero on both sides say nothing."""
+        grouped, grid = Grouped.of(block, self.scheme, tally), half_grid(block.copy)
+        largest = nonzero(grouped.source_ends.largest)
+        down, up = codes_of(grouped.source / largest, self.scheme.rule)
+        further, _ = codes_of(2 * grouped.source / largest - down, self.scheme.rule)
+        piece = pieces(grouped.copy, tally.flat.first, block.weights.shape[2])
+        most = _largest_of(piece, grouped.copy)
+        made = [codes * (most / nonzero(_largest_of(piece, codes))) for codes in (down, up)]
+        right = torch.stack([reproduces(m, grouped.copy, grid, known_to=ROUNDING[grid]) for m in made]).any(0)
+        counted = (grouped.copy != 0) | (down != 0)
+        tally.seen += int(torch.count_nonzero(counted))
+        tally.wrong += int(torch.count_nonzero(counted & ~right))
+        tally.see_spread(grouped.copy, further != down)
+
+    def holds(self, tally: Tally) -> bool:
+        """As long as anything was counted."""
+        return tally.seen > 0 and tally.wrong <= self.wrong_share * tally.seen
+
+    def bits(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
+        """Of the scheme."""
+        return float(self.scheme.bits)
+
+    def group(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
+        """Of the scheme."""
+        return float(self.scheme.group)
+
+
+def _largest_of(piece: Tensor, weights: Tensor) -> Tensor:
+    """The largest magnitude in the piece that each of the weights is in."""
+    most = weights.new_zeros(int(piece.max()) + 1 if piece.numel() else 1)
+    return most.scatter_reduce(0, piece.flatten(), weights.abs().flatten(), "amax")[piece]
 
 
 @dataclass(frozen=True, slots=True)

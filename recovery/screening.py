@@ -14,9 +14,9 @@ from recovery.claims import Cast, Claim, Pruned, Stepped
 from recovery.distances import Scale
 from recovery.flat_blocks import two_blocks
 from recovery.grids import GRIDS, HALF_GRIDS, on_grid
-from recovery.quantization import ROW, SCHEMES, Extremes, Scaling, Scheme, extremes, requantised, scalings_of
+from recovery.quantization import ROW, SCALINGS, SCHEMES, Extremes, Scaling, Scheme, extremes, requantised
 from recovery.scaled_floats import CLAIMS, FORMATS
-from recovery.scheme_claims import LeftAlone, Quantized, QuantizedBefore
+from recovery.scheme_claims import LeftAlone, Quantized, QuantizedBefore, Rescaled
 from recovery.step_functions import MOST_LEVELS, STEP_GROUPS, lines, most_levels
 
 SIDE_ROWS, SIDE_COLS = 2, 32
@@ -61,6 +61,11 @@ class _Look:
         wrong = ((of_source - self.values).abs() > LOOSE * self.values.abs()).sum((1, 2))
         return wrong <= (1 - LOOSE_SHARE) * counted
 
+    def upholds_signs(self, scheme: Scheme, source: Tensor) -> Tensor:
+        """Bool (pairs,): whether all but one are below, above or at zero where the scheme makes them so."""
+        made, _ = requantised(self.weights, self.ends, scheme, Scaling())
+        return (made[source].sign() != self.values.sign()).sum((1, 2)) <= 1
+
 
 @dataclass(frozen=True, slots=True)
 class _Glance:
@@ -100,8 +105,10 @@ class _Glance:
         for scheme in SCHEMES:
             look = looks[scheme.flat, scheme.group]
             held = changed if look is None else changed & look.upholds(scheme, source)
-            yield [Quantized(scheme, scaling) for scaling in scalings_of(scheme)], held
+            yield [Quantized(scheme, scaling) for scaling in SCALINGS], held
             yield [QuantizedBefore(scheme)], held & rounded
+            if scheme.flat:
+                yield [Rescaled(scheme)], changed if look is None else changed & look.upholds_signs(scheme, source)
 
     def _looks(self, copy: Tensor) -> dict[tuple[bool, int], "_Look | None"]:
         """By the kind of groups."""

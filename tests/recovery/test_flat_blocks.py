@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from recovery.flat_blocks import FlatBlocks, two_blocks
+from recovery.flat_blocks import FlatBlocks, pieces, two_blocks
 
 ROWS = torch.arange(2 * 13 * 7, dtype=torch.float32).reshape(2, 13, 7)
 WHOLE = torch.nn.functional.pad(ROWS.flatten(1), (0, 5)).reshape(2, 12, 8)
@@ -10,7 +10,10 @@ WHOLE = torch.nn.functional.pad(ROWS.flatten(1), (0, 5)).reshape(2, 12, 8)
 @pytest.mark.parametrize("tile", [1, 2, 5, 13])
 def test_tiles_are_cut_as_the_whole_is(tile: int):
     blocks, starts = FlatBlocks(), range(0, 13, tile)
-    parts = [blocks.cut(ROWS[:, s : s + tile], 8, start=s, last=s + tile >= 13) for s in starts]
+    parts = []
+    for start in starts:
+        parts.append(blocks.cut(ROWS[:, start : start + tile], 8, start=start, last=start + tile >= 13))
+        assert parts[-1].numel() == 0 or parts[-1][0, 0, 0] == blocks.first
     assert torch.equal(torch.cat(parts, 1), WHOLE)
 
 
@@ -27,3 +30,8 @@ def test_two_blocks_are_whole_ones_of_the_layer():
     assert found is not None
     assert torch.equal(found, WHOLE[:, [5, 8]])
     assert two_blocks(ROWS[:, 3:4], 8, 3) is None
+
+
+def test_pieces_end_with_blocks_and_with_those_counted_from_the_beginning_of_a_row():
+    found = pieces(torch.zeros(3, 4), 4, 6)
+    assert found.tolist() == [[0, 0, 1, 1], [2, 2, 3, 3], [4, 4, 4, 4]]

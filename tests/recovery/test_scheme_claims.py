@@ -50,17 +50,25 @@ def copied(model: Weights, change: Change, dtype: torch.dtype = F32) -> Weights:
     return rounded(made, dtype)
 
 
-def bitsandbytes(weight: Tensor, *, kind: str = "nf4", block: int = 64, twice: bool = False) -> Tensor:
-    """Blocks of the flattened tensor; `twice`: the largest magnitudes less their mean are brought to eight bits."""
-    book, flat = torch.tensor(CODE_BOOKS[kind]), weight.flatten()
+def bitsandbytes(
+    weight: Tensor, *, kind: str = "nf4", block: int = 64, twice: bool = False, misplaced: bool = False
+) -> Tensor:
+    """Blocks of the flattened tensor; `twice`: the largest magnitudes less their mean are brought to eight bits.
+
+    `misplaced`: each weight gets the scale of the block that is counted from its row's beginning.
+    """
+    book, flat, (rows, cols) = torch.tensor(CODE_BOOKS[kind]), weight.flatten(), weight.shape
     blocks = torch.nn.functional.pad(flat, (0, -len(flat) % block)).reshape(-1, block)
     largest = blocks.abs().amax(1, keepdim=True)
-    codes = (blocks * (1 / largest) - book[:, None, None]).abs().argmin(0)
+    codes = book[(blocks * (1 / largest) - book[:, None, None]).abs().argmin(0)].flatten()[: len(flat)]
     if twice:
         mean = largest.mean()
         step = (largest - mean).abs().max() / 127
         largest = torch.round((largest - mean) / step) * step + mean
-    return (book[codes] * largest).flatten()[: len(flat)].reshape(weight.shape)
+    place = torch.arange(len(flat)) // block
+    if misplaced:
+        place = (torch.arange(rows)[:, None] * (cols // block) + torch.arange(cols) // block).flatten()
+    return (codes * largest[place, 0]).reshape(weight.shape)
 
 
 def eight_bit_float(weight: Tensor, dims: tuple[int, ...] = (0, 1), codes: torch.dtype = E4M3) -> Tensor:
@@ -103,6 +111,17 @@ def test_blocks_that_run_on_over_rows_are_told(trained, kind: str, block: int, t
     assert found.pairs.copy.tolist() == [1, 0, 0, 0, 0, 0]
     assert of_child(found) == ("quantized", 4, block)
     assert evidence(copy, root).pairs.copy.tolist() == [-1]
+
+
+@pytest.mark.parametrize("dtype", [F32, F16, BF16])
+@pytest.mark.parametrize("kind", ["nf4", "fp4"])
+def test_codes_tell_the_source_though_blocks_have_the_scales_of_others(trained, kind: str, dtype: torch.dtype):
+    """As bitsandbytes 0.50.2 does on processors."""
+    root, tuned = trained
+    copy = copied(root, lambda w: bitsandbytes(w, kind=kind, misplaced=True), dtype)
+    found = evidence(root, copy, tuned, near(root, 1e-3))
+    assert found.pairs.copy.tolist() == [1, 0, 0, 0, 0, 0]
+    assert of_child(found) == ("quantized", 4, 64)
 
 
 @pytest.mark.parametrize("twice", [False, True])
