@@ -61,10 +61,14 @@ class _Look:
         wrong = ((of_source - self.values).abs() > LOOSE * self.values.abs()).sum((1, 2))
         return wrong <= (1 - LOOSE_SHARE) * counted
 
-    def upholds_signs(self, scheme: Scheme, source: Tensor) -> Tensor:
-        """Bool (pairs,): whether all but one are below, above or at zero where the scheme makes them so."""
-        made, _ = requantised(self.weights, self.ends, scheme, Scaling())
-        return (made[source].sign() != self.values.sign()).sum((1, 2)) <= 1
+    def upholds_codes(self, scheme: Scheme, source: Tensor) -> Tensor:
+        """The same of codes, whatever their scale: that of most neighbours is the same."""
+        of_source = requantised(self.weights, self.ends, scheme, Scaling())[0][source]
+        scale = self.values / of_source
+        apart = (scale.diff(dim=-1).abs() > 2 * LOOSE * scale[..., 1:].abs()).sum((1, 2))
+        appeared = ((of_source == 0) & (self.values != 0)).sum((1, 2))
+        counted = torch.isfinite(scale.diff(dim=-1)).sum((1, 2))
+        return apart + appeared <= (1 - LOOSE_SHARE) * counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ class _Glance:
             yield [Quantized(scheme, scaling) for scaling in SCALINGS], held
             yield [QuantizedBefore(scheme)], held & rounded
             if scheme.flat:
-                yield [Rescaled(scheme)], changed if look is None else changed & look.upholds_signs(scheme, source)
+                yield [Rescaled(scheme)], changed if look is None else changed & look.upholds_codes(scheme, source)
 
     def _looks(self, copy: Tensor) -> dict[tuple[bool, int], "_Look | None"]:
         """By the kind of groups."""
