@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from recovery.distances import Scale
-from recovery.grids import STORED_BITS, half_grid, on_grid, reproduces
+from recovery.flat_blocks import FlatBlocks
+from recovery.grids import STORED_BITS, half_grid, on_grid
 from recovery.pruning import PATTERN_GROUPS, count_zeros, pattern
-from recovery.quantization import ROW, TENSOR, Scaling, Scheme, extremes, requantised
+from recovery.quantization import ROW, TENSOR
 from recovery.step_functions import MOST_LEVELS, count_steps, lines
 from storage.types import COPY_KINDS
 
@@ -44,6 +45,8 @@ class Block:
     layer: Scale
     source_member: int
     copy_member: int
+    start: int  # first row in the layer
+    layer_rows: int
 
     @property
     def source(self) -> Tensor:
@@ -54,6 +57,11 @@ class Block:
     def copy(self) -> Tensor:
         """Float32 (rows, cols)."""
         return self.weights[self.copy_member]
+
+    @property
+    def last(self) -> bool:
+        """Whether the layer ends here."""
+        return self.start + self.weights.shape[1] == self.layer_rows
 
     @property
     def live(self) -> Tensor:
@@ -106,6 +114,9 @@ class Tally:
 
     seen: int = 0  # in unequal blocks, and of quantised ones not zero
     wrong: int = 0
+    loose: int = 0  # not wrong if the source had been rounded
+    levelled: int = 0  # of quantised ones, on a level that is not zero
+    outer: int = 0  # of these, whose source is nearer to where the next level begins than to its own
     lost: int = 0
     zeros: int = 0
     most_kept: tuple[int, ...] = (0,) * len(PATTERN_GROUPS)
@@ -113,6 +124,17 @@ class Tally:
     level_sum: int = 0
     value_sum: int = 0
     scales: ScalesSeen = field(default_factory=ScalesSeen)  # of floating codes
+    flat: FlatBlocks = field(default_factory=FlatBlocks)
+
+    @property
+    def unexplained(self) -> int:
+        """By the source as it is."""
+        return self.wrong + self.loose
+
+    def see_spread(self, copy: Tensor, outer: Tensor) -> None:
+        """Adds weights of a copy, and which of them were rounded by more than half of what they may have been."""
+        self.levelled += int(torch.count_nonzero(copy))
+        self.outer += int(torch.count_nonzero(outer & (copy != 0)))
 
 
 class Claim(Protocol):
@@ -203,38 +225,6 @@ class Pruned:
 
 
 @dataclass(frozen=True, slots=True)
-class Quantized:
-    """The copy is the source quantised by a known scheme."""
-
-    scheme: Scheme
-    scaling: Scaling
-    kind: int = QUANTIZED
-    wrong_share: float = WRONG_SHARE
-
-    def count(self, block: Block, tally: Tally) -> None:
-        """Weights that are zero on both sides say nothing: at few bits most of a layer is."""
-        ends = extremes(block.source, self.scheme.group, block.layer, block.source_member)
-        down, up = requantised(block.source, ends, self.scheme, self.scaling)
-        grid = half_grid(block.copy)
-        right = reproduces(down, block.copy, grid) | reproduces(up, block.copy, grid)
-        counted = (block.copy != 0) | (down != 0)
-        tally.seen += int(torch.count_nonzero(counted))
-        tally.wrong += int(torch.count_nonzero(counted & ~right))
-
-    def holds(self, tally: Tally) -> bool:
-        """As long as anything was counted."""
-        return tally.seen > 0 and tally.wrong <= self.wrong_share * tally.seen
-
-    def bits(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
-        """Of the scheme."""
-        return float(self.scheme.bits)
-
-    def group(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
-        """Of the scheme."""
-        return float(self.scheme.group)
-
-
-@dataclass(frozen=True, slots=True)
 class Stepped:
     """The copy is the source rounded to the nearest of at most 16 levels per group, chosen in whatever way."""
 
@@ -248,6 +238,8 @@ class Stepped:
         seen = count_steps(source, copy, half_grid(block.copy))
         tally.seen += block.copy.numel()
         tally.wrong += seen.crossed
+        tally.levelled += seen.between
+        tally.outer += seen.outer
         tally.levels = max(tally.levels, seen.levels)
         tally.level_sum += seen.level_sum
         tally.value_sum += seen.value_sum

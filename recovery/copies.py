@@ -11,11 +11,16 @@ import numpy as np
 from recovery.claims import PRUNED, QUANTIZED, Stepped
 from recovery.distances import Scale
 from recovery.layer_copies import BACKWARD, FORWARD, Finding, LayerCopies, Way
+from recovery.scheme_claims import LeftAlone
 from storage.types import BoolArray, FloatArray, IndexArray
 
 LEAST_STEPPED = 2**13
 """Quantised weights from which an unknown scheme is believed: at 4 bits a model a thousandth away from the true source
 crosses some 10 of so many levels."""
+LEAST_OUTER = 0.2
+"""Of quantised weights, how many must have been rounded by more than half of what they may have been: half of them if
+they were; at most 8 % of the weights of a model that was trained from a quantised one, if 5 in 10,000 left their level
+and steps are normally distributed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class CopyVerdict:
         self.copy_kind[pair] = kind
         self.copy_bits[pair] = largest.claim.bits(largest.tally)
         self.copy_group[pair] = largest.claim.group(largest.tally)
-        self.copy_agreement[pair] = 1 - sum(found.tally.wrong for found in telling) / seen
+        self.copy_agreement[pair] = 1 - sum(found.tally.unexplained for found in telling) / seen
         if kind == PRUNED:
             self.copy_sparsity[pair] = sum(found.tally.zeros for found in telling) / seen
 
@@ -80,11 +85,23 @@ class CopySearch:
         """What all layers together prove of each pair."""
         verdict = CopyVerdict.none(len(self.left))
         for (pair, way), findings in self.found.items():
-            backed = self.possible[pair, way] and _enough(findings)
             other = BACKWARD if way == FORWARD else FORWARD
-            if backed and not (self.possible[pair, other] and (pair, other) in self.found):
+            against = self.possible[pair, other] and _consistent(self.found.get((pair, other), []))
+            if self.possible[pair, way] and _consistent(findings) and _enough(findings) and not against:
                 verdict.enter(pair, way, findings)
         return verdict
+
+
+def _consistent(findings: list[Finding]) -> bool:
+    """Whether there are any, and what they say together is what happens to copies.
+
+    Layers that the source has more rounded lie beside quantised ones. And weights were rounded from anywhere between
+    levels: training a little from a quantised model leaves weights near theirs, as if it had been made from them.
+    """
+    quantised = [found.tally for found in findings if found.claim.kind == QUANTIZED]
+    left_alone = any(isinstance(found.claim, LeftAlone) for found in findings)
+    levelled, outer = (sum(getattr(tally, name) for tally in quantised) for name in ("levelled", "outer"))
+    return bool(findings) and (bool(quantised) or not left_alone) and outer >= LEAST_OUTER * levelled
 
 
 def _enough(findings: list[Finding]) -> bool:

@@ -38,16 +38,16 @@ class LayerCopies:
     scale: Scale
     claims: dict[Way, list[Finding]] = field(default_factory=dict)
 
-    def see_pairs(self, block: Tensor, first: int, last: int) -> None:
-        """Judges the pairs `first:last` by a block, float32 (members, rows, cols)."""
+    def see_pairs(self, start: int, block: Tensor, first: int, last: int) -> None:
+        """Judges the pairs `first:last` by a block, float32 (members, rows, cols), whose first row is `start`."""
         if not self.possible[first:last].any():
             return
         unequal = list(self._unequal(block, first, last))
         new = [way for way in unequal if way not in self.claims]
-        for way, claims in zip(new, self._screened(block, new), strict=True):
+        for way, claims in zip(new, self._screened(start, block, new), strict=True):
             self.claims[way] = [Finding(claim, Tally()) for claim in claims]
         for way in unequal:
-            seen = Block(block, self.scale, *self._ends(way))
+            seen = Block(block, self.scale, *self._ends(way), start, self.weights // block.shape[2])
             self.claims[way] = [found for found in self.claims[way] if self._survives(found, seen)]
             self.possible[way] = bool(self.claims[way])
 
@@ -58,7 +58,7 @@ class LayerCopies:
             holding = [found for found in claims if found.claim.holds(found.tally)]
             self.possible[way] &= bool(holding)
             if holding:
-                proved[way] = min(holding, key=lambda found: (found.claim.kind, found.tally.wrong))
+                proved[way] = min(holding, key=_plainness)
         return proved
 
     def _unequal(self, block: Tensor, first: int, last: int) -> Iterator[Way]:
@@ -67,8 +67,8 @@ class LayerCopies:
             if not torch.equal(block[int(self.left[pair])], block[int(self.right[pair])]):
                 yield from ((pair, way) for way in (FORWARD, BACKWARD) if self.possible[pair, way])
 
-    def _screened(self, block: Tensor, ways: list[Way]) -> list[list[Claim]]:
-        return surviving_claims(block, self.scale, [self._ends(way) for way in ways]) if ways else []
+    def _screened(self, start: int, block: Tensor, ways: list[Way]) -> list[list[Claim]]:
+        return surviving_claims(start, block, self.scale, [self._ends(way) for way in ways]) if ways else []
 
     def _ends(self, way: Way) -> Ends:
         pair, direction = way
@@ -86,3 +86,8 @@ class LayerCopies:
         tally = Tally()
         claim.count(block.top(FIRST_ROWS), tally)
         return tally.wrong <= claim.wrong_share * self.weights
+
+
+def _plainness(found: Finding) -> tuple[int, int]:
+    """Of what explains a layer the weaker kind is taken, and then what the source as it is explains best."""
+    return found.claim.kind, found.tally.unexplained

@@ -90,7 +90,7 @@ class LayerComparison:
                     sample.see(tiles.name, start, tile)
                 summing.add(start, tile)
                 for rows in spans(tile.shape[1], self.schedule.block_rows):
-                    in_layer.see_pairs(tile[:, slice(*rows)], first, last)
+                    in_layer.see_pairs(start + rows[0], tile[:, slice(*rows)], first, last)
             verdicts += self._conclude(sums, members, first, last)
         copies.add(in_layer)
         return members.moments, verdicts

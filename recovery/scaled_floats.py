@@ -104,6 +104,8 @@ class ScaledFloat:
         tally.wrong += int(wrong.sum())
         chosen = torch.stack(tried).squeeze(-1).gather(0, best[None])[0]
         tally.scales.see(torch.where((copy != 0).any(-1), chosen, 0.0))
+        made, further = ((x / chosen[..., None]) for x in (copy, 2 * source - copy))
+        tally.see_spread(copy, self.codes.rounded(further) != self.codes.rounded(made))
 
     def _off(self, source: Tensor, copy: Tensor, scale: Tensor) -> Tensor:
         """Bool: where the copy is not what rounding makes of the source."""

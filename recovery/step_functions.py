@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recovery.grids import FLOAT32_SLACK
+from recovery.grids import ROUNDING
 
 MOST_LEVELS = 16
 STEP_GROUPS = (0, 128, 64, 32)
 """Weights of a group along the row, 0 for all of a row."""
-LEVEL_SLACK = {None: FLOAT32_SLACK, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
-"""Relative rounding of a stored level, by the grid that it lies on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +24,8 @@ class Steps:
     levels: int  # most levels in any group
     level_sum: int  # levels of all groups
     value_sum: int  # values of the source in all groups
+    between: int  # weights on a level that is not zero with another level on the side where the source lies
+    outer: int  # of these, whose source is nearer to the middle of the two than to its level
 
 
 def lines(weights: Tensor, group: int) -> Tensor:
@@ -45,13 +45,31 @@ def count_steps(source: Tensor, copy: Tensor, grid: torch.dtype | None) -> Steps
     levels = copy.gather(-1, order)
     below, above = levels[..., :-1], levels[..., 1:]
     middle = (below + above) / 2
-    slack = LEVEL_SLACK[grid] * torch.maximum(below.abs(), above.abs())
+    slack = ROUNDING[grid] * torch.maximum(below.abs(), above.abs())
     beyond = (values[..., :-1] > middle + slack) | (values[..., 1:] < middle - slack)
     crossed = (above < below) | ((above > below) & beyond)
     counts = (above != below).sum(-1) + 1
+    gap = _gaps(values, levels)
+    between = torch.isfinite(gap) & (levels != 0)
     return Steps(
         crossed=int(torch.count_nonzero(crossed)),
         levels=int(counts.max()),
         level_sum=int(counts.sum()),
         value_sum=int(((values.diff(dim=-1) != 0).sum(-1) + 1).sum()),
+        between=int(torch.count_nonzero(between)),
+        outer=int(torch.count_nonzero(between & ((values - levels).abs() > gap / 4))),
     )
+
+
+def _gaps(values: Tensor, levels: Tensor) -> Tensor:
+    """From each weight's level to the next on the side where its value lies, infinite where there is none.
+
+    Values and levels (..., weights) ascend.
+    """
+    below, above = levels[..., :-1], levels[..., 1:]
+    edge = levels.new_full((*levels.shape[:-1], 1), torch.inf)
+    higher = torch.where(above > below, above, torch.inf).flip(-1).cummin(-1).values.flip(-1)
+    lower = torch.where(above > below, below, -torch.inf).cummax(-1).values
+    up = torch.cat([higher, edge], -1) - levels
+    down = levels - torch.cat([-edge, lower], -1)
+    return torch.where(values > levels, up, down)

@@ -30,6 +30,16 @@ def test_levels_rounded_to_half_precision_have_their_slack():
     assert count_steps(VALUES, levels, torch.bfloat16).crossed == 0
 
 
+def test_weights_come_from_anywhere_between_levels_where_they_were_rounded():
+    copy = nearest_levels(VALUES)
+    seen = count_steps(VALUES, copy, None)
+    between = (VALUES > -1.3) & (VALUES < 2.0)
+    assert seen.between == int(between.sum())
+    assert seen.outer > 0.3 * seen.between
+    near = count_steps(copy + 1e-3 * VALUES, copy, None)
+    assert (near.crossed, near.outer) == (0, 0)
+
+
 def test_most_levels_are_those_of_the_richest_group():
     groups = torch.tensor([[[1.0, 1, 1, 1], [1, 2, 1, 2]], [[1, 2, 3, 4], [0, 0, 0, 0]]])
     assert most_levels(groups).tolist() == [2, 4]
