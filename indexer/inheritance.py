@@ -37,6 +37,10 @@ CLEAR_SLOPE = 0.8
 """1 / (1 + 1/4): above it one of the two has less than half of its own, and may not have learned enough to show it."""
 LEAST_LEARNED = 0.8
 """Of the slope in the rest: what stands out in a model its child holds as it holds all else; strangers hardly do."""
+NEAR_SLOPE = 0.9
+"""1 / (1 + 1/9): below it one of the two went a third as far as what they share is long, and shares are held to 1."""
+DOUBTED_ERRORS = 3.0
+"""Standard errors below 1 from which a share is no whole one: one child in 700 has that by chance."""
 
 LEAST_SCATTER = 1e-9  # of a slope, over the two's squared sizes: below lies the arithmetic of Gram matrices
 BATCH_BYTES = 64 * 2**20
@@ -49,7 +53,8 @@ class Held:
     slope: FloatArray  # (pairs,) in the blocks that are heard, 1 at most in each, averaged over weights
     overall: FloatArray  # (pairs,) the same over all blocks
     share: FloatArray  # (pairs,) slope in the directions that stand out over the rest's: 1, give or take, of kin
-    energy: FloatArray  # (pairs,) part of the squared weights in these directions; share and energy of blocks heard
+    error: FloatArray  # (pairs,) standard error of the share, infinite where nothing stands out
+    energy: FloatArray  # (pairs,) part of the squared weights in these directions; the three in the blocks heard
 
 
 def inherits(
@@ -66,10 +71,14 @@ def holds_whole(found: Held) -> BoolArray:
     much, what stands out must be as much to speak of it; else learning that stands out nowhere would pass. So it must
     where the slope is clear in the blocks that are heard but not overall: a block that nobody trained would pass,
     beside others of which the initialisation is gone.
+
+    Strangers that began alike and had the same lessons share most of these as well, but not all: where both went far,
+    a share that is surely below 1 is theirs.
     """
     clear = np.minimum(found.slope, found.overall) >= CLEAR_SLOPE
     shows = clear | (found.energy >= 1 - np.minimum(found.slope, CLEAR_SLOPE))
-    whole: BoolArray = (found.slope >= LEAST_SLOPE) & shows & (found.share >= LEAST_LEARNED)
+    near = (found.slope >= NEAR_SLOPE) | (found.share + DOUBTED_ERRORS * found.error >= 1)
+    whole: BoolArray = (found.slope >= LEAST_SLOPE) & shows & (found.share >= LEAST_LEARNED) & near
     return whole
 
 
@@ -83,7 +92,7 @@ def held(values: WeightArray, plan: SamplePlan, left: IndexArray, right: IndexAr
     values: (models, plan.weights) float32, finite. Memory: a few times `BATCH_BYTES`.
     """
     batch = max(1, BATCH_BYTES // (16 * max(plan.weights, 1)))
-    parts = [np.zeros((4, 0))]
+    parts = [np.zeros((5, 0))]
     for start in range(0, len(left), batch):
         ends = np.stack([left[start : start + batch], right[start : start + batch]])
         models, place = np.unique(ends, return_inverse=True)
@@ -94,7 +103,7 @@ def held(values: WeightArray, plan: SamplePlan, left: IndexArray, right: IndexAr
 
 
 def _held(values: WeightArray, plan: SamplePlan, first: IndexArray, second: IndexArray, heard: BoolArray) -> FloatArray:
-    """(4, pairs): the fields of `Held`. heard: (blocks, pairs) bool, some block of every pair."""
+    """(5, pairs): the fields of `Held`. heard: (blocks, pairs) bool, some block of every pair."""
     weights = np.diff(plan.offsets)[:, None] * heard  # (blocks, pairs)
     sizes = np.zeros(heard.shape)
     regression, energy = np.zeros((2, 2, len(first))), np.zeros((2, len(first)))
@@ -103,9 +112,11 @@ def _held(values: WeightArray, plan: SamplePlan, first: IndexArray, second: Inde
         sizes[block], ways = _block_sums(matrix.astype(np.float64), first, second)
         regression += heard[block] * ways[:, :2]
         energy += weights[block] * ways[:, 2]
-    share = np.divide(regression[:, 0], regression[:, 1], out=np.ones_like(energy), where=regression[:, 1] > 0)
+    product, square = regression.swapaxes(0, 1)
+    share = np.divide(product, square, out=np.ones_like(energy), where=square > 0)
+    error = np.divide(1, np.sqrt(square), out=np.full_like(energy, np.inf), where=square > 0)
     better = share.argmax(axis=0)[None]
-    chosen = [np.take_along_axis(both, better, axis=0)[0] for both in (share, energy / weights.sum(axis=0))]
+    chosen = [np.take_along_axis(both, better, axis=0)[0] for both in (share, error, energy / weights.sum(axis=0))]
     overall = np.average(sizes, axis=0, weights=np.diff(plan.offsets))
     return np.stack([np.average(sizes, axis=0, weights=weights), overall, *chosen])
 

@@ -95,7 +95,11 @@ def _inherited(found: Comparison) -> Row:
 def _learned(found: Comparison) -> Row:
     if found.learned is None:
         return ("learned", "-", "not tested: different architectures")
-    word = "what one learned is in the other" if found.learned >= LEAST_LEARNED else "each learned its own"
+    word = (
+        "what one learned is in the other, most of it at least"
+        if found.learned >= LEAST_LEARNED
+        else "each learned its own"
+    )
     return (
         "learned",
         f"{found.learned:.3f}",

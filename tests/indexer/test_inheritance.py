@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.inheritance import CLEAR_SLOPE, LEAST_LEARNED, LEAST_SLOPE, Held, held, holds_whole, inherits
+from indexer.inheritance import CLEAR_SLOPE, LEAST_LEARNED, LEAST_SLOPE, NEAR_SLOPE, Held, held, holds_whole, inherits
 from indexer.relatedness import kin_threshold
 from tests.support.sampled import Weights, all_pairs, fingerprints, plan_of
 from tests.support.tiny_training import adapt, domain, fine_tune, language, pretrain, rounded
@@ -55,7 +55,7 @@ def test_a_child_is_seen_however_much_decay_shrank_it(noise: np.ndarray, shrink:
 def test_two_trainings_from_one_initialisation_are_told_from_kin(noise: np.ndarray, learned: float):
     slope = slope_of(noise[0] + learned * noise[1], noise[0] + learned * noise[2])
     assert slope == pytest.approx(1 / (1 + learned**2), abs=0.02)
-    nothing_stands_out = Held(np.array([slope]), np.array([slope]), share=np.ones(1), energy=np.zeros(1))
+    nothing_stands_out = Held(*np.array([[slope], [slope], [1], [np.inf], [0]]))
     assert not holds_whole(nothing_stands_out).any()
 
 
@@ -66,6 +66,7 @@ def test_zeros_and_many_pairs(noise: np.ndarray):
     found = held(values, plan, ends[:, 0], ends[:, 1], threshold=THRESHOLD)
     assert found.slope == pytest.approx([1, 1, 0, 1], abs=0.03)
     assert np.isfinite([found.overall, found.share, found.energy]).all()
+    assert (found.error > 0).all()
     assert held(values, plan, ends[:0, 0], ends[:0, 1], threshold=THRESHOLD).slope.shape == (0,)
 
 
@@ -171,6 +172,26 @@ def test_what_was_learned_anew_after_decay_does_not_hide_what_is_left(seed: int)
     for model, kin in ((parent, True), (stranger, False)):
         left = {name: -1e-3 * w + 1e-4 * rng.normal(size=w.shape) for name, w in model.items()}
         assert is_kin(parent, left | anew) == kin
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_strangers_of_one_initialisation_that_had_most_lessons_in_common_are_no_kin(seed: int):
+    """Nets of an ensemble, trained on data that are mostly the same: of twelve lessons of each the other had eight.
+
+    A child that went as far from where it began holds all of its parent's, give or take the standard error.
+    """
+    rng = np.random.default_rng(seed)
+    common = {f"layer{n}": rng.normal(size=(64, 96)) + learned(rng, 8, 2) for n in range(4)}
+    one, other = (
+        {name: w + 0.2 * rng.normal(size=w.shape) + learned(rng, 4, 2) for name, w in common.items()} for _ in range(2)
+    )
+    found = held_by(one, other)
+    assert LEAST_SLOPE < found.slope < NEAR_SLOPE
+    assert LEAST_LEARNED < found.share < 1 - 3 * found.error
+    assert not is_kin(one, other)
+    child = {name: 0.7 * w + 0.7 * np.std(w) * rng.normal(size=w.shape) for name, w in one.items()}
+    assert LEAST_SLOPE < held_by(one, child).slope < NEAR_SLOPE
+    assert is_kin(one, child)
 
 
 @pytest.mark.parametrize("seed", range(3))
