@@ -20,6 +20,10 @@ the parent is left in layers that were learned anew since, or that came from els
 their size and layer by layer; the slope in the directions that stand out is regressed on the slope in the rest over
 layers, through zero, which asks whether it is the same share of it in all of them, of whichever sign and size; and only
 those layers are heard whose relatedness is clear by itself. The others could only add noise.
+
+Nets of one w that were taught the same share most of what they learned, as an ensemble does, and hardly less of it than
+of the rest. A child holds all: r has nothing to do with u, so its share is 1, give or take its standard error. That is
+asked where the two went far. Short steps do have to do with u: they go on along what was learned, or back.
 """
 
 from dataclasses import dataclass
