@@ -37,10 +37,11 @@ def related_pairs(
     values: (models, plan.weights) float32, finite. queries: row numbers, all when None. index: the bytes that
     `build_index` made of the embeddings of all rows of `values`, made here when None.
 
-    Each query is tested against its `neighbours` most similar models whose cosine exceeds what strangers reach by
-    chance (`LOOSE_DEVIATIONS`). A query with more such models than that, in a family larger than `neighbours`, is also
-    tested against its nearest in every cluster that is not its own yet, so that near copies, which are each other's
-    nearest, stay connected with their family. Clusters therefore do not depend on the order of arrival.
+    Each query is tested against its `neighbours` most similar models, and as many of the most opposite, whose cosine
+    exceeds in size what strangers reach by chance (`LOOSE_DEVIATIONS`). A query with more such models than that, in a
+    family larger than `neighbours`, is also tested against its nearest in every cluster that is not its own yet, so
+    that near copies, which are each other's nearest, stay connected with their family. Clusters therefore do not depend
+    on the order of arrival.
 
     Models with identical samples are kin without a test, score infinity: chance repeats no trained weight, and too few
     rows for the test are enough for that. Raises `IndexFault` when the bytes are damaged.
@@ -51,6 +52,7 @@ def related_pairs(
         searched, embeddings = index_embeddings(embeddings), embeddings[asked]
     else:
         searched, embeddings = load_index(index), embed(values[asked], plan, dimensions=settings.dimensions)
+    asked, embeddings = np.concatenate([asked, asked]), np.concatenate([embeddings, -embeddings])
     loose = loose_cosine(plan, settings)
     near, cosines = searched.nearest(embeddings, min(settings.neighbours + 1, max(searched.size, 1)))
     close = (cosines > loose) & (near >= 0)
@@ -123,8 +125,9 @@ def _copies(first: IndexArray, count: int) -> Pairs:
 def _kin(values: WeightArray, plan: SamplePlan, settings: IndexSettings, ends: Pairs) -> Pairs:
     """Those of the candidate pairs that are related, and of which one may hold the other's weights; with scores."""
     score = relatedness(values, plan, ends.left, ends.right)
-    kept = score >= kin_threshold(settings.index_models)
-    kept[kept] = inherits(values, plan, ends.left[kept], ends.right[kept])
+    threshold = kin_threshold(settings.index_models)
+    kept = np.abs(score) >= threshold
+    kept[kept] = inherits(values, plan, ends.left[kept], ends.right[kept], threshold=threshold)
     return Pairs(ends.left[kept], ends.right[kept], score[kept])
 
 

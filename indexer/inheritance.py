@@ -13,6 +13,17 @@ each; a stranger holds w, which fills the bulk, but not what stands out of it. S
 out is held against the slope in the rest. Steps of low rank aim at just these directions. In the frame of u's singular
 vectors v has such a step's row and column beside each diagonal entry it changed, and by the size of the two the entry
 scatters: directions count by their precision.
+
+Every layer has an s of its own. Where decay went far it differs between layers by orders of magnitude, and in sign:
+momentum carries weights past zero (`indexer.relatedness`), to a small negative multiple of what they were. Nothing of
+the parent is left in layers that were learned anew since, or that came from elsewhere in a merge. So slopes count by
+their size and layer by layer; the slope in the directions that stand out is regressed on the slope in the rest over
+layers, through zero, which asks whether it is the same share of it in all of them, of whichever sign and size; and only
+those layers are heard whose relatedness is clear by itself. The others could only add noise.
+
+Nets of one w that were taught the same share most of what they learned, as an ensemble does, and hardly less of it than
+of the rest. A child holds all: r has nothing to do with u, so its share is 1, give or take its standard error. That is
+asked where the two went far. Short steps do have to do with u: they go on along what was learned, or back.
 """
 
 from dataclasses import dataclass
@@ -20,6 +31,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from indexer.relatedness import block_scores
 from indexer.rows import spans
 from storage.types import BoolArray, FloatArray, IndexArray, SamplePlan, WeightArray
 
@@ -29,120 +41,134 @@ CLEAR_SLOPE = 0.8
 """1 / (1 + 1/4): above it one of the two has less than half of its own, and may not have learned enough to show it."""
 LEAST_LEARNED = 0.8
 """Of the slope in the rest: what stands out in a model its child holds as it holds all else; strangers hardly do."""
+NEAR_SLOPE = 0.9
+"""1 / (1 + 1/9): below it one of the two went a third as far as what they share is long, and shares are held to 1."""
+DOUBTED_ERRORS = 3.0
+"""Standard errors below 1 from which a share is no whole one: one child in 700 has that by chance."""
 
-LEAST_SCATTER = 1e-9  # of a slope, squared: below lies the arithmetic of Gram matrices
+LEAST_SCATTER = 1e-9  # of a slope, over the two's squared sizes: below lies the arithmetic of Gram matrices
 BATCH_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
-    """Of each pair, what stands out of the noise of one of them, and how much of it the other holds."""
+class Held:
+    """Of each pair, how much of one the other holds; a slope is the larger of the two, without its sign."""
 
-    share: FloatArray  # (pairs,) slope in these directions over the slope in the rest: 1, give or take, of kin
-    energy: FloatArray  # (pairs,) of its squared weights, in these directions
+    slope: FloatArray  # (pairs,) in the blocks that are heard, 1 at most in each, averaged over weights
+    overall: FloatArray  # (pairs,) the same over all blocks
+    share: FloatArray  # (pairs,) slope in the directions that stand out over the rest's: 1, give or take, of kin
+    error: FloatArray  # (pairs,) standard error of the share, infinite where nothing stands out
+    energy: FloatArray  # (pairs,) part of the squared weights in these directions; the three in the blocks heard
 
 
-def inherits(values: WeightArray, plan: SamplePlan, left: IndexArray, right: IndexArray) -> BoolArray:
+def inherits(
+    values: WeightArray, plan: SamplePlan, left: IndexArray, right: IndexArray, *, threshold: float
+) -> BoolArray:
     """Whether one of each pair of rows of `values` may hold the other whole, (pairs,) bool. Symmetric in the two."""
-    slope = slopes(values, left, right)
-    whole = slope >= LEAST_SLOPE
-    found = learned(values, plan, left[whole], right[whole])
-    whole[whole] = holds_whole(slope[whole], found)
-    return whole
+    return holds_whole(held(values, plan, left, right, threshold=threshold))
 
 
-def holds_whole(slope: FloatArray, found: Learned) -> BoolArray:
-    """Whether a slope (pairs,) and what was learned are a child's.
+def holds_whole(found: Held) -> BoolArray:
+    """Whether slopes and what was learned are a child's, (pairs,) bool.
 
     Of two strangers of one initialisation at least one has 1 - slope of its squared weights of its own. Where that is
-    much, what stands out must be as much to speak of it; else learning that stands out nowhere would pass.
+    much, what stands out must be as much to speak of it; else learning that stands out nowhere would pass. So it must
+    where the slope is clear in the blocks that are heard but not overall: a block that nobody trained would pass,
+    beside others of which the initialisation is gone.
+
+    Strangers that began alike and had the same lessons share most of these as well, but not all: where both went far,
+    a share that is surely below 1 is theirs.
     """
-    shows = (slope >= CLEAR_SLOPE) | (found.energy >= 1 - slope)
-    whole: BoolArray = (slope >= LEAST_SLOPE) & shows & (found.share >= LEAST_LEARNED)
+    clear = np.minimum(found.slope, found.overall) >= CLEAR_SLOPE
+    shows = clear | (found.energy >= 1 - np.minimum(found.slope, CLEAR_SLOPE))
+    near = (found.slope >= NEAR_SLOPE) | (found.share + DOUBTED_ERRORS * found.error >= 1)
+    whole: BoolArray = (found.slope >= LEAST_SLOPE) & shows & (found.share >= LEAST_LEARNED) & near
     return whole
 
 
-def slopes(values: WeightArray, left: IndexArray, right: IndexArray) -> FloatArray:
-    """The larger of the two slopes of each pair of rows of `values` (models, weights), (pairs,) float64.
+def held(values: WeightArray, plan: SamplePlan, left: IndexArray, right: IndexArray, *, threshold: float) -> Held:
+    """What pairs of rows of `values` hold of each other, where they are related at all.
 
-    1 where both are zero: nothing distinguishes them.
-    """
-    squared = np.einsum("mw,mw->m", values, values, dtype=np.float64)
-    product = np.array(
-        [np.dot(values[a].astype(np.float64), values[b]) for a, b in zip(left.tolist(), right.tolist(), strict=True)]
-    )
-    smaller = np.minimum(squared[left], squared[right])
-    slope: FloatArray = np.divide(product, smaller, out=np.ones(len(left)), where=smaller > 0)
-    return slope
+    A block is heard if its score alone has the size of `threshold` or more (`indexer.relatedness`); all are where none
+    has. Of the two ways round that with the larger share is given: 1, give or take, if either is the other's parent.
+    The share is 1 also where nothing stands out or the rest holds nothing; slopes are 1 where one of the two is zero.
 
-
-def learned(values: WeightArray, plan: SamplePlan, left: IndexArray, right: IndexArray) -> Learned:
-    """Slope of one on the other in the directions that stand out of its noise, over the slope in the rest.
-
-    Of the two ways round the one with the larger share: 1, give or take, if either is the other's parent. 1 also where
-    nothing stands out, or nothing else is there. values: (models, plan.weights) float32, finite. Memory: a few times
-    `BATCH_BYTES`.
+    values: (models, plan.weights) float32, finite. Memory: a few times `BATCH_BYTES`.
     """
     batch = max(1, BATCH_BYTES // (16 * max(plan.weights, 1)))
-    parts = [np.zeros((2, 0))]
+    parts = [np.zeros((5, 0))]
     for start in range(0, len(left), batch):
         ends = np.stack([left[start : start + batch], right[start : start + batch]])
         models, place = np.unique(ends, return_inverse=True)
         first, second = place.reshape(ends.shape)
-        parts.append(_larger_share(values[models], plan, first, second))
-    return Learned(*np.concatenate(parts, axis=1))
+        clear = np.abs(block_scores(values[models], plan, first, second)) >= threshold
+        parts.append(_held(values[models], plan, first, second, clear | ~clear.any(axis=0)))
+    return Held(*np.concatenate(parts, axis=1))
 
 
-def _larger_share(values: WeightArray, plan: SamplePlan, first: IndexArray, second: IndexArray) -> FloatArray:
-    """(2, pairs): the larger share, and the energy that stands out of the model it speaks of."""
-    sums = np.zeros((2, 4, len(first)))
+def _held(values: WeightArray, plan: SamplePlan, first: IndexArray, second: IndexArray, heard: BoolArray) -> FloatArray:
+    """(5, pairs): the fields of `Held`. heard: (blocks, pairs) bool, some block of every pair."""
+    weights = np.diff(plan.offsets)[:, None] * heard  # (blocks, pairs)
+    sizes = np.zeros(heard.shape)
+    regression, energy = np.zeros((2, 2, len(first))), np.zeros((2, len(first)))
     for block, (start, stop) in enumerate(spans(plan)):
-        weights = values[:, start:stop].reshape(len(values), int(plan.row_count[block]), int(plan.cols[block]))
-        sums += _block_sums(weights.astype(np.float64), first, second)
-    total = np.einsum("mw,mw->m", values, values, dtype=np.float64)
-    share = np.stack([_share(*way) for way in sums])
-    energy = 1 - sums[:, 3] / np.maximum(total[np.stack([first, second])], np.finfo(np.float64).tiny)
+        matrix = values[:, start:stop].reshape(len(values), int(plan.row_count[block]), int(plan.cols[block]))
+        sizes[block], ways = _block_sums(matrix.astype(np.float64), first, second)
+        regression += heard[block] * ways[:, :2]
+        energy += weights[block] * ways[:, 2]
+    product, square = regression.swapaxes(0, 1)
+    share = np.divide(product, square, out=np.ones_like(energy), where=square > 0)
+    error = np.divide(1, np.sqrt(square), out=np.full_like(energy, np.inf), where=square > 0)
     better = share.argmax(axis=0)[None]
-    return np.concatenate([np.take_along_axis(both, better, axis=0) for both in (share, energy)])
+    chosen = [np.take_along_axis(both, better, axis=0)[0] for both in (share, error, energy / weights.sum(axis=0))]
+    overall = np.average(sizes, axis=0, weights=np.diff(plan.offsets))
+    return np.stack([np.average(sizes, axis=0, weights=weights), overall, *chosen])
 
 
-def _block_sums(weights: FloatArray, first: IndexArray, second: IndexArray) -> FloatArray:
-    """Of a block (models, rows, cols): (2, 4, pairs), for either end as the parent u, what `_share` takes."""
-    wide = weights if weights.shape[1] <= weights.shape[2] else weights.transpose(0, 2, 1)
+def _block_sums(matrix: FloatArray, first: IndexArray, second: IndexArray) -> tuple[FloatArray, FloatArray]:
+    """Of a block (models, rows, cols): sizes of slopes, (pairs,), and `_sums` with either end as the parent u."""
+    wide = matrix if matrix.shape[1] <= matrix.shape[2] else matrix.transpose(0, 2, 1)
     gram = wide @ wide.transpose(0, 2, 1)
     energy, basis = np.linalg.eigh(gram)
     stands_out = energy > np.median(energy, axis=1, keepdims=True) * _edge_over_median(*wide.shape[1:])
     cross = wide[first] @ wide[second].transpose(0, 2, 1)
     ways = ((first, second, cross), (second, first, cross.transpose(0, 2, 1)))
-    return np.stack([_sums(energy[u], basis[u], stands_out[u], product, gram[v]) for u, v, product in ways])
+    sums = [_sums(energy[u], basis[u], stands_out[u], product, gram[v]) for u, v, product in ways]
+    squared = np.einsum("mkk->m", gram)
+    return _slope_sizes(np.einsum("pkk->p", cross), np.minimum(squared[first], squared[second])), np.stack(sums)
+
+
+def _slope_sizes(product: FloatArray, smaller: FloatArray) -> FloatArray:
+    """<u, v> over the smaller of <u, u> and <v, v>, without its sign and 1 at most; 1 where one of the two is zero."""
+    size = np.divide(np.abs(product), smaller, out=np.ones_like(smaller), where=smaller > 0)
+    return np.asarray(np.minimum(size, 1))
 
 
 def _sums(
     energy: FloatArray, basis: FloatArray, stands_out: BoolArray, cross: FloatArray, own: FloatArray
 ) -> FloatArray:
-    """Over left singular directions l of u with values sigma, from u u', u v' and v v': (4, pairs).
+    """Over left singular directions l of u with values sigma, from u u', u v' and v v': (3, pairs).
 
-    Of those that stand out slopes over their variances and inverse variances; of the others <u, v> and <u, u>.
+    The slope in the directions that stand out is regressed on r, the slope in the rest: slope times r and r squared,
+    each over the variance of the slope, and the part of the squared weights in these directions.
     """
-    held = np.maximum(energy, np.finfo(np.float64).tiny)
+    least = np.finfo(np.float64).tiny
+    large = np.maximum(energy, least)
     through = cross.transpose(0, 2, 1) @ basis  # v u' l
     along = np.einsum("pki,pki->pi", basis, through, optimize=False)  # sigma times the diagonal entry l' v r
-    diagonal = along**2 / held
+    diagonal = along**2 / large
     row = np.einsum("pki,pki->pi", basis, own @ basis, optimize=False) - diagonal
-    column = np.einsum("pki,pki->pi", through, through, optimize=False) / held - diagonal
-    left_over = np.einsum("pkk->p", own) - along.sum(axis=1) ** 2 / held.sum(axis=1)
-    scatter = np.maximum(row, 0) * np.maximum(column, 0) / np.maximum(left_over, np.finfo(np.float64).tiny)[:, None]
-    precision = np.where(stands_out, 1 / np.maximum(scatter / held, LEAST_SCATTER), 0)
-    rest = [np.where(stands_out, 0, term).sum(axis=1) for term in (along, energy)]
-    return np.stack([(precision * along / held).sum(axis=1), precision.sum(axis=1), *rest])
-
-
-def _share(top: FloatArray, precision: FloatArray, rest: FloatArray, rest_energy: FloatArray) -> FloatArray:
-    """The mean slope `top` / `precision` over the slope of the rest; 1 where one of the two is not there."""
-    there = (precision > 0) & (rest_energy > 0) & (rest > 0)
-    safe = [np.where(there, part, 1) for part in (top, precision, rest, rest_energy)]
-    share: FloatArray = (safe[0] / safe[1]) / (safe[2] / safe[3])
-    return share
+    column = np.einsum("pki,pki->pi", through, through, optimize=False) / large - diagonal
+    size = np.einsum("pkk->p", own)
+    left_over = size - along.sum(axis=1) ** 2 / large.sum(axis=1)
+    scatter = np.maximum(row, 0) * np.maximum(column, 0) / np.maximum(left_over, least)[:, None]
+    total = energy.sum(axis=1)
+    floor = LEAST_SCATTER * np.divide(size, total, out=np.ones_like(size), where=(size > 0) & (total > 0))
+    precision = np.where(stands_out, 1 / np.maximum(scatter / large, floor[:, None]), 0)
+    rest, rest_energy = (np.where(stands_out, 0, term).sum(axis=1) for term in (along, energy))
+    slope = np.divide(rest, rest_energy, out=np.zeros_like(rest), where=rest_energy > 0)
+    top = (precision * along / large).sum(axis=1)
+    return np.stack([top * slope, precision.sum(axis=1) * slope**2, 1 - rest_energy / np.maximum(total, least)])
 
 
 @lru_cache

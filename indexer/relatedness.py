@@ -25,7 +25,13 @@ transformation of Wallace (1959), so that few sampled rows do not make false kin
 Kin share their parent's numbering of units, so c_ii is large: their common origin, however long ago, is what the test
 finds. That includes models that share nothing but the random numbers they were initialised with, which
 `indexer.inheritance` tells from kin.
+
+Sign. Weights under momentum b and decay w at rate r swing once r w exceeds (1 - sqrt(b))^2: they pass through zero and
+end as a small negative multiple of the parent's. As far below the null is as impossible among strangers as above it,
+so what counts is the size of the score.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.special import ndtri_exp
@@ -39,41 +45,49 @@ BATCH_BYTES = 64 * 2**20
 def relatedness(values: WeightArray, plan: SamplePlan, left: IndexArray, right: IndexArray) -> FloatArray:
     """How far each pair of rows of `values` is from unrelated, in standard deviations of the null: (pairs,) float64.
 
-    values: (models, plan.weights) float32, finite. left, right: (pairs,) int64 row numbers. Symmetric in the two.
-    Memory: a few times `BATCH_BYTES`, whatever the number of pairs.
+    Negative where one is the other's opposite. values: (models, plan.weights) float32, finite. left, right: (pairs,)
+    int64 row numbers. Symmetric in the two. Memory: a few times `BATCH_BYTES`, whatever the number of pairs.
     """
-    batch = max(1, BATCH_BYTES // (8 * max(plan.weights, 1)))
-    parts = [np.zeros(0)]
-    for start in range(0, len(left), batch):
-        ends = np.stack([left[start : start + batch], right[start : start + batch]])
-        models, place = np.unique(ends, return_inverse=True)
-        units = unit_rows(values[models], plan)
-        first, second = place.reshape(ends.shape)
-        parts.append(_standard_scores(units, plan, first, second))
-    return np.concatenate(parts)
+    parts = [_normal_score(*terms.sum(axis=1)) for terms in _evidence(values, plan, left, right)]
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def block_scores(values: WeightArray, plan: SamplePlan, left: IndexArray, right: IndexArray) -> FloatArray:
+    """The same of every sampled block by itself: (blocks, pairs) float64, 0 where its rows are too few to be tested."""
+    parts = [_normal_score(*terms) for terms in _evidence(values, plan, left, right)]
+    return np.concatenate([np.zeros((len(plan.names), 0)), *parts], axis=1)
 
 
 def kin_threshold(index_models: int) -> float:
-    """The score from which a pair counts as kin: less than one false link is expected among all pairs of such an index.
+    """The size of score that makes a pair kin: less than one false link is expected among all pairs of such an index.
 
-    One-sided normal tail over index_models (index_models - 1) / 2 pairs; 7.56 for ten million models.
+    Both normal tails over index_models (index_models - 1) / 2 pairs; 7.65 for ten million models.
     """
-    pairs = index_models * (index_models - 1) / 2
-    return float(-ndtri_exp(-np.log(max(pairs, 2.0))))
+    tails = index_models * (index_models - 1)
+    return float(-ndtri_exp(-np.log(max(tails, 2.0))))
 
 
-def _standard_scores(units: WeightArray, plan: SamplePlan, first: IndexArray, second: IndexArray) -> FloatArray:
-    total, precision, spread = (np.zeros(len(first)) for _ in range(3))
+def _evidence(values: WeightArray, plan: SamplePlan, left: IndexArray, right: IndexArray) -> Iterator[FloatArray]:
+    """What `_normal_score` takes, of as many pairs as fit at once: (3, blocks, pairs of the batch)."""
+    batch = max(1, BATCH_BYTES // (8 * max(plan.weights, 1)))
+    for start in range(0, len(left), batch):
+        ends = np.stack([left[start : start + batch], right[start : start + batch]])
+        models, place = np.unique(ends, return_inverse=True)
+        first, second = place.reshape(ends.shape)
+        yield _block_terms(unit_rows(values[models], plan), plan, first, second)
+
+
+def _block_terms(units: WeightArray, plan: SamplePlan, first: IndexArray, second: IndexArray) -> FloatArray:
+    """(3, blocks, pairs): excess times precision, precision, and the spread that its degrees of freedom leave."""
+    terms = np.zeros((3, len(plan.names), len(first)))
     for block, (start, stop) in enumerate(spans(plan)):
         rows, cols = int(plan.row_count[block]), int(plan.cols[block])
         if rows <= 2:  # noqa: PLR2004 - after centring one row is nothing and two are one
             continue
         part = units[:, start:stop].reshape(len(units), rows, cols)
         excess, variance, degrees = _block_evidence(part, first, second)
-        total += excess / variance
-        precision += 1 / variance
-        spread += 1 / (variance**2 * degrees)
-    return _normal_score(total, precision, spread)
+        terms[:, block] = excess / variance, 1 / variance, 1 / (variance**2 * degrees)
+    return terms
 
 
 def _block_evidence(

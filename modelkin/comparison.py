@@ -7,7 +7,7 @@ import numpy as np
 
 from crawler.sampling import make_plan
 from crawler.sources import HubSource
-from indexer.inheritance import holds_whole, learned, slopes
+from indexer.inheritance import held, holds_whole
 from indexer.relatedness import kin_threshold, relatedness
 from modelkin.config import Config
 from modelkin.engine_settings import evidence_settings
@@ -26,10 +26,10 @@ class Comparison:
     same_architecture: bool
     shared_layers: int
     shared_weights: int
-    relatedness: float | None  # standard deviations above strangers; None where architectures differ
-    kin_threshold: float  # from here on they are kin, if one may hold the other's weights
-    inherited: float | None  # the larger slope of one on the other: 1 where one holds the other's weights whole
-    learned: float | None  # the same where singular values stand out, over the rest: 1 where what one learned is whole
+    relatedness: float | None  # standard deviations from strangers, below 0 of opposites; None between architectures
+    kin_threshold: float  # from this size on they are kin, if one may hold the other's weights
+    inherited: float | None  # size of the larger slope of one on the other, mean of related layers: 1 where held whole
+    learned: float | None  # slope where singular values stand out, over the rest: 1 where what one learned is whole
     kin: bool | None  # None where architectures differ: not tested
     identical: bool
     cosine: float | None  # None where one of them is all zeros
@@ -62,7 +62,7 @@ def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSou
     evidence = gather(sources, _one_pair(), evidence_settings(config.over_a_hub if far else config))
     layers, weights = _shared(sources)
     pairs = evidence.pairs
-    kin = bool((origin.score >= threshold and origin.is_whole) or pairs.identical[0]) if origin else None
+    kin = bool((abs(origin.score) >= threshold and origin.is_whole) or pairs.identical[0]) if origin else None
     verdict = _verdict(names, evidence, config) if kin is not False else _NO_VERDICT
     return Comparison(
         a=names[0],
@@ -108,9 +108,9 @@ def _shared(sources: tuple[DescribedSource, DescribedSource]) -> tuple[int, int]
 class _Origin:
     """What two models' samples say of a common origin."""
 
-    score: float  # standard deviations above strangers
-    slope: float  # the larger of one on the other
-    learned: float  # the same where it stands out, over the rest
+    score: float  # standard deviations from strangers
+    slope: float  # the size of the larger of one on the other
+    learned: float  # slope where it stands out, over the rest
     is_whole: bool  # whether one may hold the other's weights
 
 
@@ -122,9 +122,9 @@ def _origin(sources: tuple[DescribedSource, DescribedSource], config: Config) ->
     plan = make_plan(sources[0].architecture, budget_weights=crawl.budget_weights, version=crawl.plan_version)
     values = np.stack([_sample(source, plan) for source in sources])
     ends = _one_pair().left, _one_pair().right
-    slope, found = slopes(values, *ends), learned(values, plan, *ends)
+    found = held(values, plan, *ends, threshold=kin_threshold(config.index.index_models))
     score = relatedness(values, plan, *ends)
-    return _Origin(float(score[0]), float(slope[0]), float(found.share[0]), bool(holds_whole(slope, found)[0]))
+    return _Origin(float(score[0]), float(found.slope[0]), float(found.share[0]), bool(holds_whole(found)[0]))
 
 
 def _sample(source: DescribedSource, plan: SamplePlan) -> WeightArray:

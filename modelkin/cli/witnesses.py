@@ -73,11 +73,11 @@ def witness_rows(found: Comparison) -> list[Row]:
 def _relatedness(found: Comparison) -> Row:
     if found.relatedness is None:
         return ("relatedness", "-", "not tested: different architectures")
-    word = "related" if found.identical or found.relatedness >= found.kin_threshold else "strangers"
+    word = "related" if found.identical or abs(found.relatedness) >= found.kin_threshold else "strangers"
     return (
         "relatedness",
         f"{found.relatedness:.1f}",
-        f"standard deviations above strangers; related from {found.kin_threshold:.2f}: {word}",
+        f"standard deviations from strangers; related from {found.kin_threshold:.2f}, above or below: {word}",
     )
 
 
@@ -85,14 +85,26 @@ def _inherited(found: Comparison) -> Row:
     if found.inherited is None:
         return ("inherited", "-", "not tested: different architectures")
     word = "one may hold the other's weights" if found.inherited >= LEAST_SLOPE else "they share an origin at most"
-    return ("inherited", f"{found.inherited:.3f}", f"slope of one on the other; from {LEAST_SLOPE:g}: {word}")
+    return (
+        "inherited",
+        f"{found.inherited:.3f}",
+        f"size of the slope of one on the other; from {LEAST_SLOPE:g}: {word}",
+    )
 
 
 def _learned(found: Comparison) -> Row:
     if found.learned is None:
         return ("learned", "-", "not tested: different architectures")
-    word = "what one learned is in the other" if found.learned >= LEAST_LEARNED else "each learned its own"
-    return ("learned", f"{found.learned:.3f}", f"the same where it stands out of noise; from {LEAST_LEARNED:g}: {word}")
+    word = (
+        "what one learned is in the other, most of it at least"
+        if found.learned >= LEAST_LEARNED
+        else "each learned its own"
+    )
+    return (
+        "learned",
+        f"{found.learned:.3f}",
+        f"slope where it stands out, over the rest; from {LEAST_LEARNED:g}: {word}",
+    )
 
 
 def _step(found: Comparison) -> list[Row]:

@@ -84,7 +84,7 @@ def kinship(tree: Tree) -> BoolArray:
     """Whether chance cannot explain what two models' sampled weights share, (models, models)."""
     values, plan = fingerprints(tree.models)
     left, right = np.triu_indices(len(values), 1)
-    kin = relatedness(values, plan, left, right) >= kin_threshold(IndexSettings().index_models)
+    kin = np.abs(relatedness(values, plan, left, right)) >= kin_threshold(IndexSettings().index_models)
     related = np.eye(len(values), dtype=np.bool_)
     related[left[kin], right[kin]] = True
     return related

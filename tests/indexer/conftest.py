@@ -48,6 +48,18 @@ def fit(net: nn.Module, *, steps: int, data_seed: int, lr: float = 3e-3) -> Weig
     return weights_of(net)
 
 
+def swing(parent: nn.Module, *, steps: int, data_seed: int) -> Weights:
+    """SGD under rate * decay of 0.01, where from 0.0026 on a momentum of 0.9 carries the weights past zero."""
+    generator = torch.Generator().manual_seed(data_seed)
+    optimizer = torch.optim.SGD(parent.parameters(), lr=0.05, momentum=0.9, weight_decay=0.2)
+    for _ in range(steps):
+        batch = series(generator)
+        optimizer.zero_grad()
+        nn.functional.mse_loss(parent(batch[:-1]), batch[1:]).backward()
+        optimizer.step()
+    return weights_of(parent)
+
+
 def fresh(seed: int, *, identity: bool = False) -> Forecaster:
     torch.manual_seed(seed)
     return Forecaster(identity)
@@ -92,7 +104,7 @@ def _convolutional(seed: int) -> Weights:
 
 @pytest.fixture(scope="session")
 def lineage() -> dict[str, Weights]:
-    """A root, its child on other data, a child with all but its head frozen, and two nets of one initialisation."""
+    """A root, a child on other data, one with all but its head frozen, an opposite, and two of one initialisation."""
     root = fresh(50)
     family = {"root": fit(root, steps=60, data_seed=1)}
     child = fresh(50)
@@ -103,6 +115,9 @@ def lineage() -> dict[str, Weights]:
     for weight in frozen.recurrent.parameters():
         weight.requires_grad_(requires_grad=False)
     family["frozen"] = fit(frozen, steps=60, data_seed=3)
+    opposite = fresh(50)
+    opposite.load_state_dict(root.state_dict())
+    family["opposite"] = swing(opposite, steps=50, data_seed=4)
     family |= {f"twin{number}": fit(fresh(60), steps=60, data_seed=70 + number) for number in (1, 2)}
     return family
 

@@ -33,8 +33,14 @@ def family(rng: np.random.Generator, members: int, size: float) -> list[Weights]
     return found
 
 
+def opposite(model: Weights) -> Weights:
+    """What momentum under strong decay leaves of a model."""
+    return {name: np.float32(-0.01) * w for name, w in model.items()}
+
+
 def forest(rng: np.random.Generator) -> list[Weights]:
     parts = [family(rng, 7, 0.3), family(rng, 5, 0.1), family(rng, 6, 1e-4), [noise(rng)], [noise(rng)]]
+    parts.append([opposite(step(rng, parts[0][2], 0.1)), opposite(parts[1][4])])
     everyone = list(itertools.chain(*parts))
     return [everyone[place] for place in rng.permutation(len(everyone))]
 
@@ -43,7 +49,7 @@ def by_brute_force(values: np.ndarray, weights: Weights) -> set[tuple[int, int]]
     """Every pair that passes the test, without any search."""
     left, right = all_pairs(len(values))
     score = relatedness(values, plan_of(weights), left, right)
-    kin = score >= kin_threshold(SETTINGS.index_models)
+    kin = np.abs(score) >= kin_threshold(SETTINGS.index_models)
     return set(zip(left[kin].tolist(), right[kin].tolist(), strict=True))
 
 
@@ -53,15 +59,17 @@ def test_pairs_equal_the_test_on_all_pairs_where_families_are_small(rng: np.rand
     found = related_pairs(values, plan_of(models[0]), SETTINGS)
     assert pair_set(found) == by_brute_force(values, models[0])
     assert (np.diff(found.left * len(values) + found.right) > 0).all()
-    assert (found.score >= kin_threshold(SETTINGS.index_models)).all()
+    assert (np.abs(found.score) >= kin_threshold(SETTINGS.index_models)).all()
+    assert (found.score < 0).any()
 
 
 def test_really_trained_kin_are_paired_and_strangers_are_not(
     lineage: dict[str, Weights], gated_strangers: list[Weights]
 ) -> None:
-    models = [lineage["root"], *gated_strangers, lineage["child"], lineage["frozen"]]
+    models = [lineage["root"], *gated_strangers, lineage["child"], lineage["frozen"], lineage["opposite"]]
     plan = plan_of(models[0], 64)
-    assert pair_set(related_pairs(fingerprints(models, plan), plan, SETTINGS)) == {(0, 11), (0, 12), (11, 12)}
+    found = pair_set(related_pairs(fingerprints(models, plan), plan, SETTINGS))
+    assert found == set(itertools.combinations([0, 11, 12, 13], 2))
 
 
 def test_a_stored_index_gives_the_same_pairs(rng: np.random.Generator) -> None:
@@ -109,6 +117,19 @@ def test_near_copies_stay_connected_with_their_family(
     labels = connected_components(len(models), found)
     assert labels.tolist() == [0] * 24 + [24]
     assert len(found.left) < 24 * 4 + 24
+
+
+def test_opposites_of_a_large_family_of_near_copies_are_connected_with_it(rng: np.random.Generator) -> None:
+    """Both groups are larger than the number of neighbours, and neither is in the other's list of the most similar."""
+    root = noise(rng)
+    models = [step(rng, root, 1e-6) for _ in range(8)] + [opposite(step(rng, root, 1e-6)) for _ in range(8)]
+    models.append(noise(rng))
+    plan = plan_of(root)
+    values = fingerprints(models, plan)
+    found = related_pairs(values, plan, replace(SETTINGS, neighbours=4))
+    assert connected_components(len(models), found).tolist() == [0] * 16 + [16]
+    last = related_pairs(values, plan, replace(SETTINGS, neighbours=4), queries=np.asarray([15]))
+    assert 0 in connected_components(len(models), last)[8:]
 
 
 def test_no_models_and_one_model_have_no_pairs(rng: np.random.Generator) -> None:

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from indexer import relatedness as module
-from indexer.relatedness import kin_threshold, relatedness
+from indexer.relatedness import block_scores, kin_threshold, relatedness
 from indexer.rows import unit_rows
 from tests.support.sampled import all_pairs, fingerprints, plan_of
 
@@ -42,6 +42,35 @@ def test_trained_children_are_kin_and_their_strangers_are_not(
     for child in ("child", "frozen"):
         assert scores([lineage["root"], lineage[child]])[0] > threshold
         assert scores([gated_strangers[0], lineage[child]])[0] < 5
+
+
+def test_a_child_that_swung_past_zero_is_as_far_below_strangers_as_others_are_above(
+    lineage: dict[str, Weights], gated_strangers: list[Weights]
+) -> None:
+    """Momentum under strong decay is an oscillator: a sixteenth of the parent is left, with the other sign."""
+    parent, child = lineage["root"], lineage["opposite"]
+    for name, held in parent.items():
+        assert np.linalg.norm(child[name]) < 0.1 * np.linalg.norm(held)
+        assert np.sum(child[name] * held) < -0.9 * np.linalg.norm(child[name]) * np.linalg.norm(held)
+    assert scores([parent, child])[0] < -kin_threshold(10_000_000)
+    assert abs(scores([gated_strangers[0], child])[0]) < 5
+
+
+def test_the_opposite_of_a_model_has_its_score_with_the_other_sign(rng: np.random.Generator) -> None:
+    u, x = gaussian(rng, (16, 40), 3), gaussian(rng, (16, 40), 3)
+    v = mixed(u, x, 0.5)
+    assert scores([u, {name: -3 * w for name, w in v.items()}])[0] == pytest.approx(-scores([u, v])[0], rel=1e-5)
+
+
+def test_each_block_is_scored_as_if_it_were_all_that_there_is(rng: np.random.Generator) -> None:
+    u = gaussian(rng, (12, 40), 3) | {"short": rng.standard_normal((2, 30)).astype(np.float32)}
+    v = {name: -w if name == "block1" else rng.standard_normal(w.shape).astype(np.float32) for name, w in u.items()}
+    plan = plan_of(u)
+    found = block_scores(fingerprints([u, v], plan), plan, *all_pairs(2))[:, 0]
+    alone = [scores([{name: u[name]}, {name: v[name]}])[0] for name in u]
+    np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-6)
+    assert found[1] < -10
+    assert found[3] == 0
 
 
 def test_nets_that_share_only_their_initialisation_are_linked(lineage: dict[str, Weights]) -> None:
@@ -145,8 +174,8 @@ def test_constant_models_are_nobodys_kin() -> None:
 
 
 def test_threshold_expects_less_than_one_false_link_in_the_whole_index() -> None:
-    assert kin_threshold(10_000_000) == pytest.approx(stats.norm.isf(2 / (1e7 * (1e7 - 1))), rel=1e-9)
-    assert kin_threshold(10_000_000) == pytest.approx(7.561, abs=1e-3)
+    assert kin_threshold(10_000_000) == pytest.approx(stats.norm.isf(1 / (1e7 * (1e7 - 1))), rel=1e-9)  # two tails
+    assert kin_threshold(10_000_000) == pytest.approx(7.651, abs=1e-3)
     assert kin_threshold(1) == pytest.approx(0)
 
 
