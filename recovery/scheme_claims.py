@@ -5,7 +5,7 @@ the scales: its own extremes are those of its levels, so that it becomes itself 
 must have a level that is nearest to something which the source's weight may have been rounded from.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -62,13 +62,31 @@ class Grouped:
 
 
 @dataclass(frozen=True, slots=True)
-class Quantized:
-    """The copy is the source quantised by a known scheme."""
+class OfScheme:
+    """What claims of one scheme have in common."""
 
     scheme: Scheme
+    kind: int = field(default=QUANTIZED, kw_only=True)
+    wrong_share: float = field(default=WRONG_SHARE, kw_only=True)
+
+    def holds(self, tally: Tally) -> bool:
+        """As long as anything was counted, and not all of it is zero: with a scale of zero all weights would be."""
+        return tally.seen > 0 and tally.levelled > 0 and tally.wrong <= self.wrong_share * tally.seen
+
+    def bits(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
+        """Of the scheme."""
+        return float(self.scheme.bits)
+
+    def group(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
+        """Of the scheme."""
+        return float(self.scheme.group)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized(OfScheme):
+    """The copy is the source quantised by a known scheme."""
+
     scaling: Scaling
-    kind: int = QUANTIZED
-    wrong_share: float = WRONG_SHARE
 
     def count(self, block: Block, tally: Tally) -> None:
         """Weights that are zero on both sides say nothing: at few bits most of a layer is."""
@@ -82,30 +100,14 @@ class Quantized:
         tally.wrong += int(torch.count_nonzero(counted & ~right))
         tally.see_spread(grouped.copy, further != down)
 
-    def holds(self, tally: Tally) -> bool:
-        """As long as anything was counted."""
-        return tally.seen > 0 and tally.wrong <= self.wrong_share * tally.seen
-
-    def bits(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
-        """Of the scheme."""
-        return float(self.scheme.bits)
-
-    def group(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
-        """Of the scheme."""
-        return float(self.scheme.group)
-
 
 @dataclass(frozen=True, slots=True)
-class Rescaled:
+class Rescaled(OfScheme):
     """The copy has the codes of a known scheme, with scales that are read off it, piece by piece of blocks.
 
     bitsandbytes can quantise scales again ("double quantisation"). And where rows are no whole number of blocks, its
     kernel for processors (0.50.2) gives weights the scales of other blocks, counted from the beginning of their row.
     """
-
-    scheme: Scheme
-    kind: int = QUANTIZED
-    wrong_share: float = WRONG_SHARE
 
     def count(self, block: Block, tally: Tally) -> None:
         """Weights that are zero on both sides say nothing."""
@@ -122,18 +124,6 @@ class Rescaled:
         tally.wrong += int(torch.count_nonzero(counted & ~right))
         tally.see_spread(grouped.copy, further != down)
 
-    def holds(self, tally: Tally) -> bool:
-        """As long as anything was counted."""
-        return tally.seen > 0 and tally.wrong <= self.wrong_share * tally.seen
-
-    def bits(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
-        """Of the scheme."""
-        return float(self.scheme.bits)
-
-    def group(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
-        """Of the scheme."""
-        return float(self.scheme.group)
-
 
 def _largest_of(piece: Tensor, weights: Tensor) -> Tensor:
     """The largest magnitude in the piece that each of the weights is in."""
@@ -142,12 +132,8 @@ def _largest_of(piece: Tensor, weights: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class QuantizedBefore:
+class QuantizedBefore(OfScheme):
     """The copy is what a known scheme made of the source before the source was rounded to half precision."""
-
-    scheme: Scheme
-    kind: int = QUANTIZED
-    wrong_share: float = WRONG_SHARE
 
     def count(self, block: Block, tally: Tally) -> None:
         """All contradict where the source is not rounded, or the copy is more than it, or too much to tell codes."""
@@ -176,18 +162,6 @@ class QuantizedBefore:
         """Whether codes can be told from levels that were rounded to `grid`."""
         of_lattice = self.scheme.rule not in CODE_BOOKS and self.scheme.rule not in FLOATS
         return not of_lattice or 2**self.scheme.bits * ROUNDING[grid] <= CODE_SHARE
-
-    def holds(self, tally: Tally) -> bool:
-        """As long as anything was counted."""
-        return tally.seen > 0 and tally.wrong <= self.wrong_share * tally.seen
-
-    def bits(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
-        """Of the scheme."""
-        return float(self.scheme.bits)
-
-    def group(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
-        """Of the scheme."""
-        return float(self.scheme.group)
 
 
 @dataclass(frozen=True, slots=True)
