@@ -19,6 +19,8 @@ LEFT_BY_ROUNDING_ONCE = 0.5
 hardly touched, and more in others."""
 ONCE = 0.9, 1.1
 """Units of rounding that one rounding leaves in a layer of some hundred weights."""
+ROUNDED_ONCE = 0.05
+"""How near to one unit, over all layers, a sum leaves that was rounded when it was stored, and only then."""
 EXACT = 1e-3
 """Units of rounding that the arithmetic leaves where child and parents are equal."""
 STRAIGHT = 8.0
@@ -85,6 +87,11 @@ class Fit:
     def residual(self) -> float:
         """Over all layers, in units of the child's rounding."""
         return float(np.sqrt((self.chi**2 @ self.weights) / self.weights.sum()))
+
+    @property
+    def rounded(self) -> bool:
+        """Whether as much is left as rounding leaves of a sum that lies anywhere between two numbers of the format."""
+        return self.residual >= 1 - ROUNDED_ONCE
 
     @property
     def shares(self) -> FloatArray:

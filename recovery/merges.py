@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recovery.fits import Fit
+from recovery.fits import ROUNDED_ONCE, Fit
 from recovery.merge_kinds import SMALLEST_SHARE, base_of, farthest_cosine, method_of
 from recovery.mixtures import Probe, relations, telling_layers
 from recovery.patchwork import Patchwork, patchworks
@@ -30,8 +30,6 @@ ROUNDED = 4.0
 """Standard errors by which a sum must be told from the other members of its relation."""
 ROUNDED_AT_ALL = 0.1
 """Units of rounding that are left at least where a sum was rounded; half the sum of two numbers often needs none."""
-ROUNDED_ONCE = 0.05
-"""How near to one unit a sum leaves that was rounded when it was stored, and only then."""
 UNDOUBTED = 1e-4
 """Largest share of the step, in squares, that may be left where rounding does not tell which member is the sum, and the
 one that lies between all others is taken for it."""
@@ -126,7 +124,9 @@ def _judged(layers: Sequence[Tensor], members: Sequence[int], roundoff: FloatArr
     """The merge among the members of a relation, if rounding, or else its shares, say which one it is."""
     others = {child: [member for member in members if member != child] for child in members}
     fits = {child: Fit.of(layers, child, parents, roundoff) for child, parents in others.items()}
-    child = _sum_of(layers, members, {child: fit for child, fit in fits.items() if fit.exact})
+    finest = roundoff[list(members)].min()  # of members in a finer format a coarser one would leave a whole rounding
+    exact = {child: fit for child, fit in fits.items() if fit.exact and (fit.rounded or roundoff[child] == finest)}
+    child = _sum_of(layers, members, exact)
     if child is None or not allowed[child, others[child]].all():
         return None
     return _named(layers, child, others[child], fits[child])
@@ -135,7 +135,7 @@ def _judged(layers: Sequence[Tensor], members: Sequence[int], roundoff: FloatArr
 def _sum_of(layers: Sequence[Tensor], members: Sequence[int], fits: Mapping[int, Fit]) -> int | None:
     """Which of the `members` that the others reproduce was computed from them; None where that is not told."""
     once = [child for child, fit in fits.items() if fit.residual <= 1 + ROUNDED_ONCE]
-    if len(once) == 1 and fits[once[0]].residual >= 1 - ROUNDED_ONCE:
+    if len(once) == 1 and fits[once[0]].rounded:
         return once[0]
     scores = RelationRest.over([layer[list(members)] for layer in layers]).scores()
     best = members[int(scores.argmax())]

@@ -166,3 +166,18 @@ def test_a_parent_between_two_others_is_no_base(family: list[Weights]):
     told = {merge.child: merge for merge in merges_among([*family, between, near, made], coarse=[4, 6])}
     assert (told[6].method, told[6].base) == ("linear", -1)
     assert shares_of(told[6]) == pytest.approx({A: 0.28, 4: 0.44, 5: 0.28}, abs=0.05)
+
+
+def test_members_in_a_coarser_format_are_no_sums_of_finer_ones(family: list[Weights]):
+    """Three parents in half precision and one the child of another: all five say each other, one was computed."""
+    coarse = [rounded(model, torch.bfloat16) for model in family[:C]]
+    child = rounded(stepped(coarse[A], 14, size=0.02), torch.bfloat16)
+    made = task_arithmetic(coarse[ROOT], [coarse[A], coarse[B], child], [0.63, 0.44, 0.79])
+    models = [*coarse, child, made]
+    layers = [torch.from_numpy(np.stack([model[name].ravel() for model in models])) for name in NAMES]
+    roundoff = np.array([2.0**-8] * 4 + [2.0**-24])
+    fits = [Fit.of(layers, one, [other for other in range(5) if other != one], roundoff) for one in range(5)]
+    assert [(fit.exact, fit.rounded) for fit in fits] == [(True, False)] * 4 + [(True, True)]
+    (found,) = merges_among(models, coarse=[ROOT, A, B, 3])
+    assert (found.child, found.base, found.method) == (4, ROOT, "task_arithmetic")
+    assert shares_of(found) == pytest.approx({A: 0.63, B: 0.44, 3: 0.79}, abs=0.01)
