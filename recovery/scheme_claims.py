@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from recovery.claims import CAST, QUANTIZED, WRONG_SHARE, Block, Tally
+from recovery.claims import QUANTIZED, WRONG_SHARE, Block, Cast, Tally
 from recovery.flat_blocks import pieces
-from recovery.grids import ROUNDING, STORED_BITS, half_grid, on_grid, reproduces
+from recovery.grids import ROUNDING, half_grid, on_grid, reproduces
 from recovery.quantization import (
     CODE_BOOKS,
     FLOATS,
@@ -165,26 +165,10 @@ class QuantizedBefore(OfScheme):
 
 
 @dataclass(frozen=True, slots=True)
-class LeftAlone:
+class LeftAlone(Cast):
     """The source is the copy rounded to half precision: not quantised, where other layers were before the rounding."""
-
-    grid: torch.dtype
-    kind: int = CAST
-    wrong_share: float = 0.0
 
     def count(self, block: Block, tally: Tally) -> None:
         """Exactly, at once: the first wrong weight refutes."""
         tally.seen += block.copy.numel()
         tally.wrong += int(not torch.equal(on_grid(block.copy, self.grid), block.source))
-
-    def holds(self, tally: Tally) -> bool:
-        """Beside layers that were quantised."""
-        return tally.seen > 0
-
-    def bits(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
-        """Of the grid."""
-        return float(STORED_BITS[self.grid])
-
-    def group(self, tally: Tally) -> float:  # noqa: ARG002 - the protocol's names
-        """None."""
-        return float("nan")
