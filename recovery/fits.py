@@ -90,8 +90,8 @@ class Fit:
 
     @property
     def rounded(self) -> bool:
-        """Whether as much is left as rounding leaves of a sum that lies anywhere between two numbers of the format."""
-        return self.residual >= 1 - ROUNDED_ONCE
+        """Whether some layer has as much left as rounding leaves of a sum between two numbers of the format."""
+        return bool(self.chi.max() >= 1 - ROUNDED_ONCE)
 
     @property
     def shares(self) -> FloatArray:

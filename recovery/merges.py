@@ -135,7 +135,7 @@ def _judged(layers: Sequence[Tensor], members: Sequence[int], roundoff: FloatArr
 def _sum_of(layers: Sequence[Tensor], members: Sequence[int], fits: Mapping[int, Fit]) -> int | None:
     """Which of the `members` that the others reproduce was computed from them; None where that is not told."""
     once = [child for child, fit in fits.items() if fit.residual <= 1 + ROUNDED_ONCE]
-    if len(once) == 1 and fits[once[0]].rounded:
+    if len(once) == 1 and fits[once[0]].residual >= 1 - ROUNDED_ONCE:
         return once[0]
     scores = RelationRest.over([layer[list(members)] for layer in layers]).scores()
     best = members[int(scores.argmax())]
