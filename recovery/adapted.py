@@ -7,11 +7,12 @@ half of them. Where rounding hides the weakest directions of some layers, a quar
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from storage.types import BoolArray, FloatArray
+from storage.types import BoolArray, FloatArray, IndexArray, LayerEvidence
 
 LEAST_SHARE = 0.5
 """Of the changed layers, that have the commonest rank."""
@@ -23,6 +24,29 @@ MOST_WITHOUT = 0.25
 """Of the changed layers, that may show no rank at all: an adapter changes every layer of its kinds by as much."""
 
 Ranks = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRanks:
+    """Ranks of the differences of pairs, layer by layer."""
+
+    rank: Ranks  # (pairs, layers)
+    kinds: tuple[str, ...]  # (layers,) of module
+    sides: tuple[int, ...]  # (layers,) the smaller one, where ranks end
+
+    @classmethod
+    def of(cls, layers: LayerEvidence, rows: IndexArray) -> "LayerRanks":
+        """Of these pairs."""
+        return cls(layers.rank[rows], tuple(module_of(name) for name in layers.names), layers.sides)
+
+    def by_kind(self, rows: Sequence[int]) -> dict[str, IndexArray]:
+        """(rows,) the commonest rank of every kind's layers, -1 where that is full: what is behind it may be more."""
+        found = {}
+        for kind in sorted(set(self.kinds)):
+            of_kind = [place for place, other in enumerate(self.kinds) if other == kind]
+            common = most_common(self.rank[rows][:, of_kind])
+            found[kind] = np.where(common < min(self.sides[place] for place in of_kind), common, -1)
+        return found
 
 
 def adapter_share(ranks: Ranks, touched: BoolArray, sides: Sequence[int]) -> FloatArray:

@@ -3,8 +3,10 @@
 Two sums of one missing parent differ by the ranks of both their adapters, and what is left is the rounding of both: a
 parent and its child leave the rounding of the child alone (`recovery.adapter_sums`). A parent of two children has no
 rank of its own in the three differences between them: d(x, y) + d(x, z) - d(y, z), in ranks, is 0 at the one in the
-middle and twice the rank of its own adapter at a sibling. Two alone are not told: a child that was merged into its
-parent before that was rounded, or that came through a missing adapter, leaves two roundings as well.
+middle and twice the rank of its own adapter at a sibling. Ranks are held against each other by kind of module: adapters
+of different modules have the one's rank here and the other's there, and nowhere the sum. Two models alone are not told:
+a child that was merged into its parent before that was rounded, or that came through a missing adapter, leaves two
+roundings as well.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +27,8 @@ FEWEST_BY_RANK = 3
 MOST_COMPARED = 64
 """Siblings whose ranks are held against each other: triples of more would be many thousands."""
 
+OwnRanks = Mapping[str, int]
+
 
 def find_adapter_ghosts(parent: IndexArray, link: IndexArray, links: Links) -> list[Ghost]:
     """Ghosts over the nodes of a tree `parent` (nodes,) that its adapter links join, `link` (nodes,) to the parents."""
@@ -37,19 +41,44 @@ def find_adapter_ghosts(parent: IndexArray, link: IndexArray, links: Links) -> l
         groups.setdefault(joined.find(node), []).append(node)
     large = [group for group in groups.values() if len(group) >= FEWEST_BY_RANK]
     rows = links.rows() if large else {}
-    siblings = (group for group in large if _are_siblings(group[:MOST_COMPARED], links.rank, rows))
-    return [Ghost(_above(group, parent), tuple(group), relation="lora") for group in siblings]
+    judged = ((group, _own_ranks(group[:MOST_COMPARED], links, rows)) for group in large)
+    return [_ghost(group, own, _above(group, parent)) for group, own in judged if own and all(own)]
 
 
-def _are_siblings(group: Sequence[int], ranks: IndexArray, rows: Mapping[tuple[int, int], int]) -> bool:
-    """Whether each of the group has a rank of its own in the differences from any two others; all were compared."""
-    rank = {pair: int(ranks[rows[pair]]) if pair in rows else 0 for pair in combinations(group, 2)}
-    rank |= {(b, a): value for (a, b), value in rank.items()}
-    return min(rank.values()) > 0 and all(
-        rank[x, y] + rank[x, z] > rank[y, z]
-        for x in group
-        for y, z in combinations([node for node in group if node != x], 2)
-    )
+def _own_ranks(group: Sequence[int], links: Links, rows: Mapping[tuple[int, int], int]) -> Sequence[OwnRanks]:
+    """Of each of the group the rank of its adapter by kind of module, above 0; nothing where two were not compared.
+
+    Of all that the differences from two others say of a kind, it is the least.
+    """
+    pairs = list(combinations(range(len(group)), 2))
+    row = [rows.get((group[a], group[b]), -1) for a, b in pairs]
+    if links.by_layer is None or min(row) < 0 or links.rank[row].min() <= 0:
+        return []
+    own = [dict[str, int]() for _ in group]
+    for kind, ranks in links.by_layer.by_kind(row).items():
+        between = dict(zip(pairs, ranks.tolist(), strict=True))
+        for node in range(len(group)):
+            if (least := _least_own(between, node, len(group))) > 0:
+                own[node][kind] = least
+    return own
+
+
+def _least_own(between: Mapping[tuple[int, int], int], node: int, nodes: int) -> int:
+    """From the ranks `between` two and two, the lower number first; a full one (-1) says nothing of a third."""
+    others = [other for other in range(nodes) if other != node]
+    to = {other: between[min(node, other), max(node, other)] for other in others}
+    return min((to[a] + to[b] - between[a, b]) // 2 if between[a, b] >= 0 else 0 for a, b in combinations(others, 2))
+
+
+def _ghost(group: Sequence[int], own: Sequence[OwnRanks], above: int) -> Ghost:
+    """The ghost of a group below `above`; of those that were compared it says the adapters."""
+    said = tuple(_said_of(ranks) for ranks in own)
+    return Ghost(above, tuple(group), relation="lora", details=said)
+
+
+def _said_of(own: OwnRanks) -> dict[str, object]:
+    said: dict[str, object] = {"rank": max(own.values()), "modules": sorted(own)}
+    return said | ({"ranks": dict(own)} if len(set(own.values())) > 1 else {})
 
 
 def _above(group: Sequence[int], parent: IndexArray) -> int:

@@ -8,7 +8,7 @@ are; four and more must be so among each other, and nobody may see more than one
 (`recovery.tetrads`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -44,6 +44,7 @@ class Ghost:
     children: tuple[int, ...]
     relation: Relation = "finetune"  # of the children
     before: float = 1.0  # odds of a missing model before the number of its children is looked at
+    details: tuple[Mapping[str, object], ...] = ()  # of the edges to the first of the children, what is known
 
     @property
     def odds(self) -> float:
@@ -153,11 +154,12 @@ def with_ghosts(graph: ModelGraph, ghosts: Sequence[Ghost]) -> ModelGraph:
     relation: list[Relation | None] = [*graph.relation, *(None if ghost.parent < 0 else "finetune" for ghost in ghosts)]
     details = [*graph.details, *({} for _ in ghosts)]
     for number, ghost in enumerate(ghosts, start=first):
+        known = dict(zip(ghost.children, ghost.details, strict=False))
         for child in ghost.children:
             alternative[child], odds[child] = graph.parent[child], 1 / ghost.odds
             parent[child], pair[child], support[child] = number, -1, np.nan
             confidence[child] = ghost.confidence
-            relation[child], details[child] = ghost.relation, {"siblings": len(ghost.children)}
+            relation[child], details[child] = ghost.relation, {"siblings": len(ghost.children), **known.get(child, {})}
     return replace(
         graph,
         root=int(np.flatnonzero(parent < 0)[0]),

@@ -74,7 +74,9 @@ class LayerRecord:
         share, share_finer = adapter_share(both, touched, self.sides), adapter_share(finer, touched_finer, self.sides)
         chosen = (share_finer > share)[:, None]
         ranks, touched = np.where(chosen, finer, both), np.where(chosen, touched_finer, touched)
-        layers = LayerEvidence(self.names, ranks, touched, self.step_cost, self.direction, self._distances())
+        layers = LayerEvidence(
+            self.names, self.sides, ranks, touched, self.step_cost, self.direction, self._distances()
+        )
         return layers, np.maximum(share, share_finer) > 0
 
     def _distances(self) -> LayerDistances | None:

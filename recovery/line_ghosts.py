@@ -8,6 +8,7 @@ around a present one that was not linked to them (`recovery.kept_lines` says why
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -60,9 +61,8 @@ def _pairs(
     free = np.flatnonzero((parent >= 0) & ~settled)
     for node in free.tolist():
         above = int(parent[node])
-        beside = next((other for other in nearest[node] if parent[other] == above and not settled[other]), None)
-        if beside is not None:
-            yield above, node, beside
+        siblings = (other for other in nearest[node] if parent[other] == above and not settled[other])
+        yield from ((above, node, beside) for beside in islice(siblings, CANDIDATES))
         if parent[above] >= 0 and not settled[above]:
             yield int(parent[above]), above, node
 

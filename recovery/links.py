@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from recovery.adapted import LayerRanks
 from storage.types import BoolArray, FloatArray, IndexArray, WeightArray
 
 SURE_NATS = math.log(100)
@@ -39,6 +40,7 @@ class Links:
     cost_parts: WeightArray  # (links, parts) float32: `cost` by parts of the layers; no parts where not known
     forward_parts: WeightArray  # (links, parts) float32: `forward` by parts of the layers
     made_of: Mapping[int, Collection[int]] = field(default_factory=dict)  # of every merge, whom it was made of
+    by_layer: LayerRanks | None = None  # ranks of the links' differences, layer by layer; None where not known
 
     @property
     def parts(self) -> int:

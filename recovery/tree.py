@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from recovery.adapted import most_common
+from recovery.adapted import LayerRanks, most_common
 from recovery.batch_counts import counter_nats
 from recovery.coarse_grids import noisy_nodes
 from recovery.duplicates import DistinctWeights, copies_of, copy_rows, distinct_weights
@@ -104,6 +104,7 @@ def _links(distinct: DistinctWeights, evidence: ClusterEvidence) -> Links:
         forced=_forced_copies(distinct, pairs),
         cost_parts=unknown if layers is None else layers.step_cost[distinct.row],
         forward_parts=unknown if layers is None else layers.direction[distinct.row],
+        by_layer=None if layers is None else LayerRanks.of(layers, distinct.row),
     )
 
 

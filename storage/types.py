@@ -387,6 +387,7 @@ class LayerEvidence:
     """
 
     names: tuple[str, ...]  # all compared layers
+    sides: tuple[int, ...]  # (layers,) the smaller one of each, which is the full rank
     rank: npt.NDArray[np.int16]  # (pairs, layers) int16: rank of the difference above rounding noise, at most 32,767
     touched: BoolArray  # (pairs, layers) which layers changed; between formats, beyond rounding
     step_cost: WeightArray  # (pairs, parts) float32, layers of the key

@@ -1,5 +1,7 @@
 """Adapters merged into a model that is not in the index hang under a ghost; into one that is, under it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -20,13 +22,18 @@ def base(seed: int = 0) -> dict[str, torch.Tensor]:
     return {name: 0.1 * torch.randn(size, generator=generator) for name, size in SIZES.items()}
 
 
-def adapted(weights: dict[str, torch.Tensor], seed: int, rank: int = 3) -> dict[str, torch.Tensor]:
+def adapted(
+    weights: dict[str, torch.Tensor], seed: int, rank: int = 3, kinds: Sequence[str] = ("up", "down")
+) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
 
     def change(rows: int, cols: int) -> torch.Tensor:
         return 0.02 * torch.randn(rows, rank, generator=generator) @ torch.randn(rank, cols, generator=generator)
 
-    return {name: weight + change(*weight.shape) for name, weight in weights.items()}
+    return {
+        name: weight + change(*weight.shape) if name.split(".")[1] in kinds else weight
+        for name, weight in weights.items()
+    }
 
 
 def stored(weights: dict[str, torch.Tensor], dtype: str) -> dict[str, torch.Tensor]:
@@ -44,6 +51,26 @@ def test_three_adapters_of_a_missing_model_hang_under_a_ghost(dtype: str) -> Non
     graph = recovered(*(stored(adapted(parent, seed, rank=seed), dtype) for seed in (2, 3, 4)), dtype=dtype)
     assert graph.parent.tolist() == [3, 3, 3, -1]
     assert graph.relation[:3] == ("lora", "lora", "lora")
+    assert [graph.details[child]["rank"] for child in range(3)] == [2, 3, 4]
+    assert graph.details[0]["modules"] == ["down", "up"]
+
+
+def test_each_of_them_has_the_rank_of_its_own_modules() -> None:
+    parent = stored(base(), "BF16")
+    models = (adapted(parent, 1, rank=2, kinds=["up"]), adapted(parent, 2, rank=3), adapted(parent, 3, rank=4))
+    graph = recovered(*(stored(model, "BF16") for model in models), dtype="BF16")
+    assert graph.parent.tolist() == [3, 3, 3, -1]
+    assert [(graph.details[child]["rank"], graph.details[child]["modules"]) for child in range(3)] == [
+        (2, ["up"]), (3, ["down", "up"]), (4, ["down", "up"]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_adapters_of_different_modules_hang_under_the_parent_that_both_were_made_for(seed: int) -> None:
+    parent = stored(base(seed), "BF16")
+    first, second = (stored(adapted(parent, 10 + seed, rank=4, kinds=[kind]), "BF16") for kind in ("up", "down"))
+    graph = recovered(parent, first, second, dtype="BF16")
+    assert graph.nodes == 3
 
 
 @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
