@@ -9,7 +9,7 @@ from recovery.duplicates import DistinctWeights
 from recovery.links import Links
 from recovery.merge_kinds import SMALLEST_SHARE
 from recovery.merges import Merge
-from storage.types import MergeParents, ModelGraph, PairEvidence
+from storage.types import IndexArray, MergeParents, ModelGraph, PairEvidence
 
 DIFFERENT_SHARES = 0.05
 """From here on the shares of two layers are said to differ: rounding leaves less."""
@@ -37,25 +37,44 @@ def made_of(merges: Sequence[Merge]) -> dict[int, set[int]]:
 def entered(graph: ModelGraph, distinct: DistinctWeights, merges: Sequence[Merge], pairs: PairEvidence) -> ModelGraph:
     """The graph with all parents of every merge, their shares and the method; nodes of merges are distinct weights.
 
-    A merge is proved, so its other parents are as certain as the heaviest. One that the tree has below the merge stays
-    there, and is no parent: a graph of who came from whom has no rings.
+    A merge is proved, so its other parents are as certain as the heaviest, under whom it hangs. One that the tree has
+    below the merge stays there, and is no parent: a graph of who came from whom has no rings.
     """
     rows = {ends: row for row, ends in enumerate(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))}
     relation, details = list(graph.relation), list(graph.details)
-    weight, above = graph.weight.copy(), {child: {up} for child, up in enumerate(graph.parent.tolist())}
+    parent, weight = graph.parent.copy(), graph.weight.copy()
+    above = {child: {up} for child, up in enumerate(graph.parent.tolist())}
     further: list[tuple[int, int, int, float, float]] = []
     for merge in merges:
         child, shares, method = _in_members(merge, distinct, above)
-        heaviest = int(graph.parent[child])
-        if heaviest not in shares:
+        if int(parent[child]) not in shares:
             continue
-        relation[child], weight[child], details[child] = "merge", shares.pop(heaviest), _details_of(merge, method)
-        for u, share in shares.items():
-            if child not in _ancestors(u, above):
-                above[child].add(u)
-                row = rows.get((min(u, child), max(u, child)), -1)
-                further.append((child, u, row, share, float(graph.confidence[child])))
-    return replace(graph, relation=tuple(relation), details=tuple(details), weight=weight, further=_table(further))
+        relation[child], details[child] = "merge", _details_of(merge, method)
+        shares = {u: share for u, share in shares.items() if u == parent[child] or child not in _ancestors(u, above)}
+        parent[child] = max(shares, key=lambda u: (shares[u], u == parent[child]))
+        weight[child] = shares.pop(int(parent[child]))
+        above[child] |= {int(parent[child]), *shares}
+        further += [
+            (child, u, _row(rows, child, u), share, float(graph.confidence[child])) for u, share in shares.items()
+        ]
+    moved = np.flatnonzero(parent != graph.parent)
+    known = replace(graph, relation=tuple(relation), details=tuple(details), weight=weight)
+    return replace(_moved(known, parent, moved, rows), further=_table(further))
+
+
+def _row(rows: Mapping[tuple[int, int], int], child: int, parent: int) -> int:
+    return rows.get((min(parent, child), max(parent, child)), -1)
+
+
+def _moved(graph: ModelGraph, parent: IndexArray, moved: IndexArray, rows: Mapping[tuple[int, int], int]) -> ModelGraph:
+    """The graph with these parents: what was known of the links of those that `moved` is known of others' no more."""
+    pair, support = graph.pair.copy(), graph.support.copy()
+    alternative, odds = graph.alternative.copy(), graph.alternative_odds.copy()
+    pair[moved] = [_row(rows, child, int(parent[child])) for child in moved.tolist()]
+    support[moved] = np.nan
+    same = moved[alternative[moved] == parent[moved]]
+    alternative[same], odds[same] = -1, np.nan
+    return replace(graph, parent=parent, pair=pair, support=support, alternative=alternative, alternative_odds=odds)
 
 
 def _in_members(

@@ -315,13 +315,15 @@ def test_layers_taken_in_half_precision_from_full_precision_models_are_known(fam
     assert (found.child, found.method, set(found.parents)) == (3, "layers", {1, 2})
 
 
-def test_a_mean_of_three_of_a_line_is_no_task_arithmetic(family: list[Weights]):
+@pytest.mark.parametrize("given", [(0.35, 0.31, 0.34), (0.25, 0.5, 0.25), (0.2, 0.3, 0.5), (0.5, 0.2, 0.3)])
+def test_a_mean_of_three_of_a_line_is_no_task_arithmetic(family: list[Weights], given: tuple[float, float, float]):
     models = [family[ROOT], family[A], family[GRANDCHILD], family[B]]
-    models.append(linear([models[0], models[1], models[2]], [0.35, 0.31, 0.34]))
+    models.append(linear(models[:3], given))
     graph = recover_kin(gather([MemorySource(model) for model in models], all_pairs(5), EvidenceSettings()))
     shares = {int(graph.parent[4]): float(graph.weight[4])}
     shares |= dict(zip(graph.further.parent.tolist(), graph.further.weight.tolist(), strict=True))
-    assert shares == pytest.approx({0: 0.35, 1: 0.31, 2: 0.34}, abs=0.02)
+    assert shares == pytest.approx(dict(enumerate(given)), abs=0.02)
+    assert graph.parent[4] == np.argmax(given)
     assert graph.details[4] == {"method": "linear", "parents": 3}
 
 
