@@ -20,6 +20,13 @@ RELATION_WORDS = {
     "pretrain": "pre-trained further",
     "merge": "put together from several models",
 }
+BLOCK_WORDS = {
+    "duplicate": "a part of it saved alone, unchanged",
+    "pruned": "some of its blocks, unchanged",
+    "merge": "put together from its blocks",
+    "finetune": "trained further from its blocks",
+}
+"""The same of a child of another architecture, which was made from blocks of its parent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,8 @@ def how_made(edge: GraphEdge) -> str:
 
 def step_words(relation: str, details: Mapping[str, object]) -> str:
     """A relation in words, with the numbers behind it."""
-    words = RELATION_WORDS.get(relation, relation)
+    known = {**RELATION_WORDS, **BLOCK_WORDS} if "parent_blocks" in details else RELATION_WORDS
+    words = known.get(relation, relation)
     numbers = ", ".join(f"{key} {_short(value)}" for key, value in details.items())
     return f"{words} ({numbers})" if numbers else words
 

@@ -120,11 +120,6 @@ def forget_absent_adapters(catalog: Catalog) -> None:
             catalog.database.write(name)
 
 
-def detach_unsettled(catalog: Catalog) -> None:
-    """Takes adapters off whose cluster waits for recovery: two such clusters may have become one."""
-    catalog.database.write("drop_unsettled_adapter_edges")
-
-
 def adapter_roots(catalog: Catalog) -> list[AdapterRoot]:
     """The first adapter of every recovered cluster, in order of root and hub id."""
     return [AdapterRoot(*(*row[:7], tuple(row[7]))) for row in catalog.database.rows("adapter_roots")]
@@ -173,6 +168,7 @@ def commit_adapter_edges(catalog: Catalog, edges: Sequence[AdapterEdge]) -> None
         catalog.database.write(
             "put_edges",
             evidence="fingerprint",
+            is_graft=True,
             child_id=[edge.root.root_id for edge in edges],
             parent_id=[edge.base.hub_id for edge in edges],
             child_revision=[_revision(edge.root) for edge in edges],

@@ -21,7 +21,11 @@ from storage.graph_rows import (
 from storage.types import ClusterEvidence, EvidenceSource, IndexArray, ModelGraph, Pairs, SamplePlan, WeightArray
 from storage.vectors import read_fingerprints
 
+WITHOUT_BLOCK_GRAFTS = ("drop_block_grafts", "restore_replaced_edges", "forget_replaced_edges", "forget_shifts")
+"""Takes models of other depth off whose blocks they have, and puts what stood there back."""
+
 AFTER_CLUSTERS = (
+    *WITHOUT_BLOCK_GRAFTS,
     "forget_absent_pairs",
     "forget_absent_moments",
     "forget_absent_members",
@@ -174,7 +178,7 @@ def commit_tree(
         _drop_recovered(catalog, hub_ids + old)
         database.write("put_pairs", evidence=source, **pair_columns(ids, evidence))
         database.write("put_moments", evidence=source, **moment_columns(ids, evidence))
-        database.write("put_edges", evidence=source, **edge_columns(graph, ids, members.revisions))
+        database.write("put_edges", evidence=source, is_graft=False, **edge_columns(graph, ids, members.revisions))
         database.write("put_ghosts", cluster_id=cluster.cluster_id, **ghost_columns(graph, ids))
         database.write("put_alternatives", **alternative_columns(graph, ids))
         database.write("place_members", **_places(graph, hub_ids))

@@ -5,11 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from modelkin.config import Config
 from modelkin.pipeline.hub_address import HubAddress
-from modelkin.pipeline.member_source import Opener
+from modelkin.pipeline.member_source import Opener, finite
 from modelkin.pipeline.recover_step import opened
 from modelkin.progress import Progress
 from recovery.adapters import (
@@ -166,9 +164,7 @@ def _pairs(
     pairs = []
     for path, start, rows in blocks:
         weights = _same_rows(source, *fit[path], start=start, stop=start + len(rows))
-        if not np.isfinite(weights).all():
-            raise ModelUnreadable("non_finite_weights", f"tensor {fit[path][0]} holds NaN or infinite weights")
-        pairs.append((weights, rows))
+        pairs.append((finite(weights, fit[path][0]), rows))
     return pairs
 
 

@@ -47,7 +47,7 @@ class MemberSource:
     def read(self, name: str, start: int, stop: int) -> WeightArray:
         """Rows of a tensor, all finite. Raises `MemberUnreadableError`."""
         try:
-            return _finite(self.source.read(name, start, stop), name)
+            return finite(self.source.read(name, start, stop), name)
         except ModelUnreadable as error:
             raise MemberUnreadableError(self.place, error) from error
 
@@ -66,7 +66,8 @@ class MemberSource:
             raise MemberUnreadableError(self.place, error) from error
 
 
-def _finite(rows: WeightArray, name: str) -> WeightArray:
+def finite(rows: WeightArray, name: str) -> WeightArray:
+    """The rows of a tensor. Raises `ModelUnreadable` where they hold NaN or infinite weights."""
     if not np.isfinite(rows).all():
         raise ModelUnreadable("non_finite_weights", f"tensor {name} holds NaN or infinite weights")
     return rows

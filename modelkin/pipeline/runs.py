@@ -11,10 +11,10 @@ from modelkin.config import Config
 from modelkin.pipeline.hub_address import HubAddress, choose_hub, parse_hub
 from modelkin.progress import Progress
 from modelkin.report import RunReport
-from storage.adapter_records import detach_unsettled
 from storage.catalog import Catalog
 from storage.crawl_records import leave_out
 from storage.errors import IndexFault
+from storage.graft_records import detach_unsettled
 from storage.graph_records import commit_history, count_habits, forget_outdated
 from storage.snapshots import publish
 
@@ -84,9 +84,10 @@ def _index(run: Run) -> None:
 def _recover(run: Run, address: HubAddress) -> None:
     """Recovers until every member could be read: one that cannot leaves its cluster, which is then another cluster.
 
-    Adapters last, for they hang on the models of other clusters.
+    Models of other depth and adapters last, for they hang on the models of other clusters.
     """
     from modelkin.pipeline.adapter_step import AdapterStep  # noqa: PLC0415 - as above
+    from modelkin.pipeline.graft_step import GraftStep  # noqa: PLC0415 - as above
     from modelkin.pipeline.recover_step import RecoverStep  # noqa: PLC0415 - as above
 
     config = run.config if address.is_folder else run.config.over_a_hub
@@ -98,6 +99,7 @@ def _recover(run: Run, address: HubAddress) -> None:
         if not unreadable:
             break
         leave_out(run.catalog, unreadable)
+    GraftStep(run.catalog, run.config, run.progress).run(address)
     AdapterStep(run.catalog, run.config, run.progress).run(address)
 
 

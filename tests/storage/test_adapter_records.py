@@ -14,7 +14,6 @@ from storage.adapter_records import (
     adapter_roots,
     bases_of_layouts,
     commit_adapter_edges,
-    detach_unsettled,
     forget_absent_adapters,
     layouts,
     put_layouts,
@@ -24,6 +23,7 @@ from storage.adapter_records import (
 )
 from storage.catalog import Catalog
 from storage.crawl_records import leave_out, settled
+from storage.graft_records import detach_unsettled
 from storage.lineage import open_graph
 from storage.snapshots import publish
 from storage.types import DeclaredBase, ModelRef, Skip

@@ -217,7 +217,7 @@ def test_edges_of_an_older_index_become_those_of_heaviest_and_only_parents(fores
     with Catalog(forest) as catalog:
         read = catalog.database.connection
         assert read.execute("FROM store.edge").fetchall() == [
-            ("c", "p", "r1", "r2", "lora", 0.5, "exact", 1.0, None, "{}", True)
+            ("c", "p", "r1", "r2", "lora", 0.5, "exact", 1.0, None, "{}", True, False)
         ]
         history = "SELECT parent_id, weight, details, is_heaviest, valid_from_run, valid_to_run FROM store.edge_history"
         assert read.execute(f"{history} ORDER BY 1").fetchall() == [

@@ -1,8 +1,8 @@
 """Really trained families of tiny networks: roots, full fine-tunes, merged LoRA, rounded copies; seconds in all.
 
-A network is a residual stack of two blocks of gated attention-free mixing, 64 wide, over a random "language": the next
-token depends on two earlier ones through a table that each seed draws, and that fine-tuning data bend. All randomness
-comes from seeds, and one thread trains one model in well under a second.
+A network is a residual stack of blocks of gated attention-free mixing, two by default, 64 wide, over a random
+"language": the next token depends on two earlier ones through a table that each seed draws, and that fine-tuning data
+bend. All randomness comes from seeds, and one thread trains one model in well under a second.
 """
 
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ Weights = Mapping[str, np.ndarray]
 
 
 class TinyNetwork(nn.Module):
-    """Embeds two tokens, runs two residual blocks, predicts the next token."""
+    """Embeds two tokens, runs residual blocks, predicts the next token."""
 
-    def __init__(self) -> None:
+    def __init__(self, blocks: int = 2) -> None:
         super().__init__()
         self.embedding = nn.Embedding(VOCABULARY, WIDTH // CONTEXT)
-        self.mix = nn.ModuleList(nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(2))
-        self.up = nn.ModuleList(nn.Linear(WIDTH, HIDDEN, bias=False) for _ in range(2))
-        self.down = nn.ModuleList(nn.Linear(HIDDEN, WIDTH, bias=False) for _ in range(2))
+        self.mix = nn.ModuleList(nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(blocks))
+        self.up = nn.ModuleList(nn.Linear(WIDTH, HIDDEN, bias=False) for _ in range(blocks))
+        self.down = nn.ModuleList(nn.Linear(HIDDEN, WIDTH, bias=False) for _ in range(blocks))
         self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -59,10 +59,10 @@ def domain(seed: int, topic: int, *, shift: float = 1.0) -> Corpus:
     return Corpus(whole.logits + shift * torch.randn(whole.logits.shape, generator=generator), contexts)
 
 
-def pretrain(seed: int, *, steps: int = 2000, rate: float = 3e-3) -> Weights:
+def pretrain(seed: int, *, steps: int = 2000, rate: float = 3e-3, blocks: int = 2) -> Weights:
     """A root: random initialisation, AdamW with the decay of language models, cosine schedule."""
     torch.manual_seed(seed)
-    network = TinyNetwork()
+    network = TinyNetwork(blocks)
     _train(network, list(network.parameters()), language(seed), seed=seed, steps=steps, rate=rate)
     return _weights(network)
 
@@ -149,7 +149,7 @@ def _tokens(context: Tensor) -> Tensor:
 
 
 def _network(weights: Weights) -> TinyNetwork:
-    network = TinyNetwork()
+    network = TinyNetwork(sum(name.startswith("mix.") for name in weights))
     network.load_state_dict({name: torch.from_numpy(w.copy()) for name, w in weights.items()})
     return network
 

@@ -1,1 +1,1 @@
-SELECT DISTINCT file_name FROM store.fingerprint
+SELECT file_name FROM store.fingerprint UNION SELECT file_name FROM store.block_reading

@@ -1,0 +1,189 @@
+"""Families of other architectures that have blocks of a model, or whose blocks it has."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from indexer.inheritance import held, holds_whole
+from indexer.relatedness import kin_threshold, relatedness
+from modelkin.pipeline.block_reader import BlockReader
+from recovery.block_rows import Matches, SampledBlocks, judged_rows, matched, sampled_blocks, stacked
+from recovery.stacks import Make, Stacks, stacks_of
+from storage.adapter_records import layouts
+from storage.catalog import Catalog
+from storage.graft_records import BlockModel, block_hosts, block_roots, fingerprints_of
+from storage.graph_records import plan_by_id
+from storage.types import BoolArray, WeightArray
+
+INDEX_MODELS = 10_000_000
+"""Models of an index in which less than one pair of strangers seems kin (`indexer.relatedness.kin_threshold`)."""
+MOST_FAMILIES = 16
+"""Families whose first model is read where its fingerprint holds no such blocks: each costs requests to the Hub."""
+MOST_MEMBERS = 64
+"""Of a cluster, those nearest to its root, that are read in all of their blocks."""
+DOUBTED_ERRORS = 2.0
+"""Standard errors below 1 from which what one learned is not held whole. It is asked of all: nets of one seed begin
+with equal blocks, however many they have, and short trainings leave these alike. One student in 44 is missed for it."""
+BATCH_MODELS = 256
+"""Fingerprints that are compared with a model at once."""
+
+
+class Family(Protocol):
+    """A cluster of another architecture with blocks of one make, and the plan by which these are compared."""
+
+    @property
+    def models(self) -> Sequence[BlockModel]:
+        """Those that may be parents, the nearest to the root first."""
+
+    @property
+    def make(self) -> Make:
+        """Of the blocks."""
+
+    @property
+    def sampled(self) -> SampledBlocks:
+        """Where these are sampled."""
+
+    def matches(self, model: BlockModel) -> Matches | None:
+        """How a model's blocks match each of the family; None where it has none, or cannot be read now."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampledFamily:
+    """A family whose fingerprints hold such blocks: of a model all of its own are read at the same places."""
+
+    models: Sequence[BlockModel]
+    make: Make
+    sampled: SampledBlocks
+    hosts: WeightArray  # (models, plan.weights)
+    reader: BlockReader
+
+    def matches(self, model: BlockModel) -> Matches | None:
+        """See `Family`."""
+        guest = self.reader.read(model, self.make, self.sampled)
+        return None if guest is None else matched(self.sampled, guest, self.hosts)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFamily:
+    """A family whose fingerprints hold other blocks than these, which are read of them where models' hold them."""
+
+    models: Sequence[BlockModel]
+    make: Make
+    sampled: SampledBlocks
+    guests: Sequence[WeightArray]  # of each of the models
+    catalog: Catalog
+
+    def matches(self, model: BlockModel) -> Matches | None:
+        """See `Family`."""
+        own = fingerprints_of(self.catalog, [model])
+        return stacked([matched(self.sampled, guest, own) for guest in self.guests])
+
+
+class Families:
+    """All models of an index by the makes of their blocks."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.roots = block_roots(catalog)
+
+    @cached_property
+    def stacks(self) -> dict[str, Stacks]:
+        """The blocks of every layout."""
+        found = layouts(self.catalog, of_adapters=False)
+        return {key: stacks_of(layout.names, layout.rows, layout.cols) for key, layout in found.items()}
+
+    @cached_property
+    def asked(self) -> list[BlockModel]:
+        """The roots with blocks of a make that roots of other architectures have, too."""
+        return [root for root in self.roots if self._makes(root)]
+
+    def around(self, root: BlockModel, reader: BlockReader) -> Iterator[Family]:
+        """The families of other architectures that may be kin of a root, by the first of each."""
+        for make in self._makes(root):
+            others = [other for other in self._with_make[make] if other.plan_id != root.plan_id]
+            for plan_id in sorted({other.plan_id for other in others if (other.plan_id, make) in self._sampled}):
+                hosts = [other for other in others if other.plan_id == plan_id]
+                yield from self._of_other_depth(root, make, self._sampled[plan_id, make], hosts, reader)
+            wholes = [other for other in others if (other.plan_id, make) not in self._sampled]
+            if (root.plan_id, make) in self._sampled:
+                yield from self._wholes(root, make, wholes, reader)
+
+    def _of_other_depth(
+        self, root: BlockModel, make: Make, sampled: SampledBlocks, hosts: Sequence[BlockModel], reader: BlockReader
+    ) -> Iterator[Family]:
+        guest = reader.read(root, make, sampled)
+        if guest is None:
+            return
+        for start in range(0, len(hosts), BATCH_MODELS):
+            batch = hosts[start : start + BATCH_MODELS]
+            related = _are_related(sampled, guest, fingerprints_of(self.catalog, batch))
+            for place in np.flatnonzero(related).tolist():
+                members = block_hosts(self.catalog, batch[place].cluster_id)
+                rows = fingerprints_of(self.catalog, members)
+                if _any_holds(sampled, guest, rows):
+                    yield SampledFamily(members, make, sampled, rows, reader)
+
+    def _wholes(
+        self, root: BlockModel, make: Make, others: Sequence[BlockModel], reader: BlockReader
+    ) -> Iterator[Family]:
+        sampled = self._sampled[root.plan_id, make]
+        own = fingerprints_of(self.catalog, [root])
+        for first in others[:MOST_FAMILIES]:
+            guest = reader.read(first, make, sampled)
+            if guest is None or not _are_related(sampled, guest, own)[0]:
+                continue
+            members = block_hosts(self.catalog, first.cluster_id)[:MOST_MEMBERS]
+            read = [(model, reader.read(model, make, sampled)) for model in members]
+            known = [(model, rows) for model, rows in read if rows is not None]
+            if any(_any_holds(sampled, rows, own) for _, rows in known):
+                models, guests = [model for model, _ in known], [rows for _, rows in known]
+                yield ReadFamily(models, make, sampled, guests, self.catalog)
+
+    def _makes(self, root: BlockModel) -> list[Make]:
+        return [make for make in self.stacks[root.layout_id] if make in self._with_make]
+
+    @cached_property
+    def _with_make(self) -> dict[Make, list[BlockModel]]:
+        """The roots that have blocks of each make which models of several plans have."""
+        found: dict[Make, list[BlockModel]] = {}
+        for root in self.roots:
+            for make in self.stacks[root.layout_id]:
+                found.setdefault(make, []).append(root)
+        return {make: roots for make, roots in found.items() if len({root.plan_id for root in roots}) > 1}
+
+    @cached_property
+    def _sampled(self) -> dict[tuple[str, Make], SampledBlocks]:
+        """Where the plans sample those blocks."""
+        blocks = {
+            (root.plan_id, make): self.stacks[root.layout_id][make]
+            for make, roots in self._with_make.items()
+            for root in roots
+        }
+        plans = {plan_id: plan_by_id(self.catalog, plan_id) for plan_id, _ in blocks}
+        found = {key: sampled_blocks(plans[key[0]], these) for key, these in blocks.items()}
+        return {key: sampled for key, sampled in found.items() if sampled is not None}
+
+
+def _are_related(sampled: SampledBlocks, guest: WeightArray, hosts: WeightArray) -> BoolArray:
+    """(hosts,) whether blocks are equal, or related as those of strangers are not."""
+    matches = matched(sampled, guest, hosts)
+    plan, mine, theirs = judged_rows(sampled, guest, hosts, matches)
+    left = np.arange(len(hosts))
+    score = relatedness(np.concatenate([mine, theirs]), plan, left, left + len(hosts))
+    related: BoolArray = matches.equal.any(1) | (np.abs(score) >= kin_threshold(INDEX_MODELS))
+    return related
+
+
+def _any_holds(sampled: SampledBlocks, guest: WeightArray, hosts: WeightArray) -> bool:
+    """Whether one of the hosts has an equal block, or what one of the two learned is in the other."""
+    matches = matched(sampled, guest, hosts)
+    if matches.equal.any():
+        return True
+    nearest = [int(matches.distance.mean(1).argmin())]
+    plan, mine, theirs = judged_rows(sampled, guest, hosts[nearest], matches.of(nearest), among=matches.near)
+    ends, threshold = (np.array([0]), np.array([1])), kin_threshold(INDEX_MODELS)
+    found = held(np.concatenate([mine, theirs]), plan, *ends, threshold=threshold)
+    return bool((holds_whole(found) & (found.share + DOUBTED_ERRORS * found.error >= 1))[0])

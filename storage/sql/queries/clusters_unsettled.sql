@@ -1,0 +1,1 @@
+SELECT count(*) FROM store.cluster WHERE evidence = 'none'

@@ -1,0 +1,1 @@
+DELETE FROM store.edge WHERE is_graft AND relation <> 'adapter'

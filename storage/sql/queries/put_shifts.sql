@@ -1,0 +1,1 @@
+INSERT INTO store.shift SELECT unnest($node_id::VARCHAR[]), unnest($steps::BIGINT[])

@@ -1,0 +1,116 @@
+"""Rows of blocks where another architecture's plan samples them."""
+
+import numpy as np
+import pytest
+
+from recovery.block_rows import MOST_KINDS, MOST_ROWS, equal_rows, judged_rows, matched, read_blocks, sampled_blocks
+from storage.types import SamplePlan, WeightArray
+from tests.support.sampled import fingerprints
+
+ROWS, COLS = 64, 32
+KINDS = ("q", "up")
+HOST_BLOCKS = ("0.", "1.", "2.", "3.")
+Model = dict[str, WeightArray]
+
+
+def model(blocks: int, *, seed: int) -> Model:
+    generator = np.random.default_rng(seed)
+    names = [f"{number}.{kind}" for number in range(blocks) for kind in KINDS]
+    return {name: generator.standard_normal((ROWS, COLS), dtype=np.float32) for name in names}
+
+
+def plan_of(*taken: tuple[str, int, int]) -> SamplePlan:
+    """Of (name, first row, rows)."""
+    names, start, count = zip(*taken, strict=True)
+    return SamplePlan(
+        architecture="",
+        budget_weights=sum(count) * COLS,
+        version=1,
+        plan_id="plan",
+        names=names,
+        row_start=np.array(start),
+        row_count=np.array(count),
+        tensor_rows=np.full(len(names), ROWS),
+        cols=np.full(len(names), COLS),
+    )
+
+
+def reading(model: Model, blocks: int, plan: SamplePlan) -> WeightArray:
+    sampled = sampled_blocks(plan, HOST_BLOCKS)
+    assert sampled is not None
+    return read_blocks(sampled, [f"{n}." for n in range(blocks)], lambda name, start, stop: model[name][start:stop])
+
+
+PLAN = plan_of(("0.q", 4, 40), ("1.up", 6, 32), ("3.q", 4, 40))
+
+
+def test_every_block_is_read_where_the_plan_samples_any():
+    guest = model(3, seed=0)
+    sampled = sampled_blocks(PLAN, HOST_BLOCKS)
+    assert sampled is not None
+    assert [(kind.below, kind.start, kind.stop) for kind in sampled.kinds] == [("q", 4, 36), ("up", 6, 38)]
+    assert sampled.blocks == ("0.", "1.", "3.")
+    rows = reading(guest, 3, PLAN)
+    assert rows.shape == (3, sampled.weights) == (3, 2 * MOST_ROWS * COLS)
+    assert (rows[2] == np.concatenate([guest["2.q"][4:36].ravel(), guest["2.up"][6:38].ravel()])).all()
+
+
+def test_a_plan_that_samples_no_such_block_has_none():
+    assert sampled_blocks(plan_of(("~head", 0, 4), ("~encoder.0.q", 0, 4), ("7.q", 0, 4)), HOST_BLOCKS) is None
+
+
+def test_few_kinds_are_read_those_of_most_blocks_first():
+    names = [f"{number}.k{kind}" for number in range(2) for kind in range(MOST_KINDS + 2)]
+    plan = plan_of(*[(name, 0, 4) for name in names if name != "1.k0"])
+    sampled = sampled_blocks(plan, HOST_BLOCKS)
+    assert sampled is not None
+    assert [kind.below for kind in sampled.kinds] == [f"k{kind}" for kind in range(1, MOST_KINDS + 1)]
+
+
+def test_blocks_are_found_wherever_they_stand():
+    host = model(4, seed=1)
+    order = [3, 0, 0, 1]
+    guest = {f"{place}.{kind}": host[f"{block}.{kind}"] for place, block in enumerate(order) for kind in KINDS}
+    sampled = sampled_blocks(PLAN, HOST_BLOCKS)
+    assert sampled is not None
+    stranger = model(4, seed=2)
+    hosts = fingerprints([host, stranger], PLAN)
+    found = matched(sampled, reading(guest, 4, PLAN), hosts)
+    assert found.block[0].tolist() == [1, 3, 0]
+    assert found.equal.tolist() == [[True] * 3, [False] * 3]
+    assert found.distance[0] == pytest.approx(0)
+    assert found.cosine[0] == pytest.approx(1)
+    assert found.cosine[1].max() < 0.3
+    assert found.weights[0].tolist() == [MOST_ROWS * COLS] * 3
+
+
+def test_rows_that_chose_are_not_those_that_are_judged():
+    host, guest = model(4, seed=1), model(3, seed=2)
+    sampled = sampled_blocks(PLAN, HOST_BLOCKS)
+    assert sampled is not None
+    hosts, rows = fingerprints([host], PLAN), reading(guest, 3, PLAN)
+    found = matched(sampled, rows, hosts)
+    plan, mine, theirs = judged_rows(sampled, rows, hosts, found)
+    assert plan.names == ("0.q", "1.up", "3.q")
+    assert plan.row_start.tolist() == [12, 14, 12]
+    assert plan.row_count.tolist() == [24, 24, 24]
+    assert mine.shape == theirs.shape == (1, plan.weights)
+    assert (theirs[0] == np.concatenate([host["0.q"][12:36], host["1.up"][14:38], host["3.q"][12:36]]).ravel()).all()
+    chosen = [f"{found.block[0, place]}.{kind}" for place, kind in enumerate(("q", "up", "q"))]
+    expected = [guest[name][a:b] for name, (a, b) in zip(chosen, ((12, 36), (14, 38), (12, 36)), strict=True)]
+    assert (mine[0] == np.concatenate(expected).ravel()).all()
+
+
+def test_rows_are_equal_after_rounding_to_the_coarser_grid_alone():
+    weights = np.random.default_rng(0).standard_normal((1, 64), dtype=np.float32)
+    coarse = weights.astype(np.float16).astype(np.float32)
+    near = weights * np.float32(1 + 1e-6)
+    assert equal_rows(weights, weights)[0]
+    assert equal_rows(weights, coarse)[0]
+    assert equal_rows(coarse, weights)[0]
+    assert not equal_rows(weights, near)[0]
+
+
+def test_rows_of_one_number_say_nothing():
+    zeros = np.zeros((1, 64), dtype=np.float32)
+    assert not equal_rows(zeros, zeros)[0]
