@@ -9,12 +9,13 @@ from crawler.sampling import make_plan
 from crawler.sources import HubSource
 from indexer.inheritance import held, holds_whole
 from indexer.relatedness import kin_threshold, relatedness
+from modelkin.block_comparison import compare_blocks
 from modelkin.config import Config
 from modelkin.engine_settings import evidence_settings
-from modelkin.weights import DescribedSource
+from modelkin.weights import DescribedSource, sample_of
 from recovery.evidence import gather, shared_layers
 from recovery.tree import recover_tree
-from storage.types import ClusterEvidence, FloatArray, Pairs, SamplePlan, WeightArray
+from storage.types import ClusterEvidence, FloatArray, Pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Comparison:
     kin_threshold: float  # from this size on they are kin, if one may hold the other's weights
     inherited: float | None  # size of the larger slope of one on the other, mean of related layers: 1 where held whole
     learned: float | None  # slope where singular values stand out, over the rest: 1 where what one learned is whole
-    kin: bool | None  # None where architectures differ: not tested
+    kin: bool | None  # None where architectures differ and the two have no block in common: not tested
     identical: bool
     cosine: float | None  # None where one of them is all zeros
     changed_share: float
@@ -47,6 +48,8 @@ class Comparison:
     relation: str | None  # what the step looks like; None for strangers, and for siblings whose parent is a third model
     details: Mapping[str, object]  # the numbers behind the relation
     confidence: float | None  # probability of that direction, or that they are such siblings
+    equal_blocks: int | None = None  # of models of other depth: blocks of the child that are unchanged, of `blocks`
+    blocks: int | None = None  # of the child; None where the two have one architecture, or no block in common
 
 
 def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSource], config: Config) -> Comparison:
@@ -64,6 +67,10 @@ def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSou
     pairs = evidence.pairs
     kin = bool((abs(origin.score) >= threshold and origin.is_whole) or pairs.identical[0]) if origin else None
     verdict = _verdict(names, evidence, config) if kin is not False else _NO_VERDICT
+    blocks = compare_blocks(sources, config) if origin is None else None
+    if blocks is not None:
+        kin, parent = True, names[blocks.parent]
+        verdict = _Verdict(parent, blocks.relation, blocks.details, blocks.confidence)
     return Comparison(
         a=names[0],
         b=names[1],
@@ -91,6 +98,8 @@ def compare(names: tuple[str, str], sources: tuple[DescribedSource, DescribedSou
         relation=verdict.relation,
         details=verdict.details,
         confidence=verdict.confidence,
+        equal_blocks=blocks.equal if blocks else None,
+        blocks=blocks.blocks if blocks else None,
     )
 
 
@@ -120,16 +129,11 @@ def _origin(sources: tuple[DescribedSource, DescribedSource], config: Config) ->
         return None
     crawl = config.crawl
     plan = make_plan(sources[0].architecture, budget_weights=crawl.budget_weights, version=crawl.plan_version)
-    values = np.stack([_sample(source, plan) for source in sources])
+    values = np.stack([sample_of(source, plan) for source in sources])
     ends = _one_pair().left, _one_pair().right
     found = held(values, plan, *ends, threshold=kin_threshold(config.index.index_models))
     score = relatedness(values, plan, *ends)
     return _Origin(float(score[0]), float(found.slope[0]), float(found.share[0]), bool(holds_whole(found)[0]))
-
-
-def _sample(source: DescribedSource, plan: SamplePlan) -> WeightArray:
-    blocks = zip(plan.names, plan.row_start.tolist(), plan.row_count.tolist(), strict=True)
-    return np.concatenate([source.read(name, start, start + count).ravel() for name, start, count in blocks])
 
 
 @dataclass(frozen=True, slots=True)

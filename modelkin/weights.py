@@ -5,13 +5,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+import numpy as np
+
 from crawler.sources import FolderSource, HubReader, HubSource
 from modelkin.config import Config
 from modelkin.pickles import PickleReader
 from modelkin.pipeline.hub_address import HubAddress, reach
 from storage.errors import IndexFault, ModelUnreadable, UnknownModel, UsageError
 from storage.lineage import ModelNode, mirrored_hub, model, open_graph, weight_files
-from storage.types import Architecture, TensorSource
+from storage.types import Architecture, SamplePlan, TensorSource, WeightArray
 
 
 class DescribedSource(TensorSource, Protocol):
@@ -21,6 +23,12 @@ class DescribedSource(TensorSource, Protocol):
     def architecture(self) -> Architecture:
         """What makes the model comparable to others."""
         ...
+
+
+def sample_of(source: DescribedSource, plan: SamplePlan) -> WeightArray:
+    """(plan.weights,) float32: the fingerprint that a crawl would take. Raises `ModelUnreadable`."""
+    blocks = zip(plan.names, plan.row_start.tolist(), plan.row_count.tolist(), strict=True)
+    return np.concatenate([source.read(name, start, start + count).ravel() for name, start, count in blocks])
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recovery.block_rows import Matches, are_near, equal_rows
+from recovery.stacks import stack_of
 from storage.types import BoolArray, FloatArray, IndexArray, Relation, WeightArray
 
 MOST_PARENTS = 4
@@ -136,6 +137,13 @@ def is_nearer(child: WeightArray, parent: WeightArray, other: WeightArray, fit: 
     given = np.flatnonzero(fit.source >= 0)
     own = child[given].astype(np.float64)
     return float(((own - parent[fit.source[given]]) ** 2).sum()) < float(((own - other[given]) ** 2).sum())
+
+
+def graft_details(fit: BlockFit, parent_blocks: Sequence[str]) -> dict[str, object]:
+    """The numbers behind an edge, as JSON values: of each block of the child which of the parent's it is, if any."""
+    source = [place if place >= 0 else None for place in fit.source.tolist()]
+    details: dict[str, object] = {"blocks": source, "parent_blocks": len(parent_blocks)}
+    return details | ({"stack": stack} if (stack := stack_of(parent_blocks)) else {})
 
 
 @dataclass(frozen=True, slots=True)

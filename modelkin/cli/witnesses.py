@@ -24,13 +24,19 @@ def verdict_line(found: Comparison) -> str:
     if found.kin is None:
         state = "identical" if found.identical else "compared"
         return f"{a} and {b} are of different architectures; what both have is {state}, kinship is not tested"
+    return _kin_line(found, a, b)
+
+
+def _kin_line(found: Comparison, a: str, b: str) -> str:
+    child = found.b if found.parent == found.a else found.a
+    if found.blocks is not None:
+        return f"{plain(child)} was made from blocks of {plain(found.parent or '')} ({found.relation})"
     if found.identical and found.relation == "finetune":
         return f"{a} and {b} differ in norms and biases alone; which came first the weights cannot say"
     if found.identical:
         return f"{a} and {b} have identical weights; which came first the weights cannot say"
     if found.relation is None:
         return f"{a} and {b} are kin; neither was made from the other, both from a model that is not here"
-    child = found.b if found.parent == found.a else found.a
     step = f"{plain(found.parent or '')} -> {plain(child)} ({found.relation}, {percent(found.confidence)} certain)"
     return f"{a} and {b} are kin; if one was made from the other, {step}"
 
@@ -43,6 +49,7 @@ def witness_rows(found: Comparison) -> list[Row]:
         _inherited(found),
         _learned(found),
         *_step(found),
+        *_blocks(found),
         (
             "cosine",
             "-" if found.cosine is None else f"{found.cosine:.6f}",
@@ -107,6 +114,13 @@ def _learned(found: Comparison) -> Row:
     )
 
 
+def _blocks(found: Comparison) -> list[Row]:
+    if found.blocks is None:
+        return []
+    meaning = "of the child's blocks, weight by weight to those of the parent that they were taken from"
+    return [("blocks", f"{found.equal_blocks} of {found.blocks} equal", meaning)]
+
+
 def _step(found: Comparison) -> list[Row]:
     return (
         [] if found.relation is None else [("step", found.relation, plain(step_words(found.relation, found.details)))]
@@ -118,6 +132,8 @@ def _direction(found: Comparison) -> str:
         return "means nothing between strangers"
     if found.identical:
         return "none: the matrices are identical"
+    if found.blocks is not None:
+        return "of tensors of one name: between models of other depth these are not the same ones"
     if found.relation in COPIED:
         return f"{plain(found.parent or '')} {COPIED[found.relation]}, value by value: certain"
     return f"above 0: {plain(found.a)} is the parent; below: {plain(found.b)}; near 0: undecided"

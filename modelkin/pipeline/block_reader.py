@@ -1,6 +1,6 @@
 """Rows of all blocks of a model, read once a revision and kept beside the fingerprints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelkin.pipeline.member_source import Opener, finite
@@ -10,7 +10,7 @@ from recovery.stacks import Make, Stacks, split_at_number
 from storage.catalog import Catalog
 from storage.errors import ModelUnreadable
 from storage.graft_records import BlockModel, make_id, put_reading, stored_reading
-from storage.types import WeightArray
+from storage.types import TensorSource, WeightArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,14 @@ class BlockReader:
 
     def _rows(self, model: BlockModel, make: Make, sampled: SampledBlocks) -> WeightArray:
         source = self.opener(model.repo_id, model.revision, model.weight_files)
-        names = {"".join(split): name for name in source.tensors if (split := split_at_number(name))}
+        return rows_of_blocks(source, self.stacks[model.layout_id][make], sampled)
 
-        def read(name: str, start: int, stop: int) -> WeightArray:
-            return finite(source.read(names[name], start, stop), name)
 
-        return read_blocks(sampled, self.stacks[model.layout_id][make], read)
+def rows_of_blocks(source: TensorSource, blocks: Sequence[str], sampled: SampledBlocks) -> WeightArray:
+    """(blocks, sampled.weights) float32 of a model, whatever it calls its tensors. Raises `ModelUnreadable`."""
+    names = {"".join(split): name for name in source.tensors if (split := split_at_number(name))}
+
+    def read(name: str, start: int, stop: int) -> WeightArray:
+        return finite(source.read(names[name], start, stop), name)
+
+    return read_blocks(sampled, blocks, read)

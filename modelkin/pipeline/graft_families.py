@@ -7,26 +7,20 @@ from typing import Protocol
 
 import numpy as np
 
-from indexer.inheritance import held, holds_whole
-from indexer.relatedness import kin_threshold, relatedness
+from modelkin.block_kin import any_holds, are_related
 from modelkin.pipeline.block_reader import BlockReader
-from recovery.block_rows import Matches, SampledBlocks, judged_rows, matched, sampled_blocks, stacked
+from recovery.block_rows import Matches, SampledBlocks, matched, sampled_blocks, stacked
 from recovery.stacks import Make, Stacks, stacks_of
 from storage.adapter_records import layouts
 from storage.catalog import Catalog
 from storage.graft_records import BlockModel, block_hosts, block_roots, fingerprints_of
 from storage.graph_records import plan_by_id
-from storage.types import BoolArray, WeightArray
+from storage.types import WeightArray
 
-INDEX_MODELS = 10_000_000
-"""Models of an index in which less than one pair of strangers seems kin (`indexer.relatedness.kin_threshold`)."""
 MOST_FAMILIES = 16
 """Families whose first model is read where its fingerprint holds no such blocks: each costs requests to the Hub."""
 MOST_MEMBERS = 64
 """Of a cluster, those nearest to its root, that are read in all of their blocks."""
-DOUBTED_ERRORS = 2.0
-"""Standard errors below 1 from which what one learned is not held whole. It is asked of all: nets of one seed begin
-with equal blocks, however many they have, and short trainings leave these alike. One student in 44 is missed for it."""
 BATCH_MODELS = 256
 """Fingerprints that are compared with a model at once."""
 
@@ -119,11 +113,11 @@ class Families:
             return
         for start in range(0, len(hosts), BATCH_MODELS):
             batch = hosts[start : start + BATCH_MODELS]
-            related = _are_related(sampled, guest, fingerprints_of(self.catalog, batch))
+            related = are_related(sampled, guest, fingerprints_of(self.catalog, batch))
             for place in np.flatnonzero(related).tolist():
                 members = block_hosts(self.catalog, batch[place].cluster_id)
                 rows = fingerprints_of(self.catalog, members)
-                if _any_holds(sampled, guest, rows):
+                if any_holds(sampled, guest, rows):
                     yield SampledFamily(members, make, sampled, rows, reader)
 
     def _wholes(
@@ -133,12 +127,12 @@ class Families:
         own = fingerprints_of(self.catalog, [root])
         for first in others[:MOST_FAMILIES]:
             guest = reader.read(first, make, sampled)
-            if guest is None or not _are_related(sampled, guest, own)[0]:
+            if guest is None or not are_related(sampled, guest, own)[0]:
                 continue
             members = block_hosts(self.catalog, first.cluster_id)[:MOST_MEMBERS]
             read = [(model, reader.read(model, make, sampled)) for model in members]
             known = [(model, rows) for model, rows in read if rows is not None]
-            if any(_any_holds(sampled, rows, own) for _, rows in known):
+            if any(any_holds(sampled, rows, own) for _, rows in known):
                 models, guests = [model for model, _ in known], [rows for _, rows in known]
                 yield ReadFamily(models, make, sampled, guests, self.catalog)
 
@@ -165,25 +159,3 @@ class Families:
         plans = {plan_id: plan_by_id(self.catalog, plan_id) for plan_id, _ in blocks}
         found = {key: sampled_blocks(plans[key[0]], these) for key, these in blocks.items()}
         return {key: sampled for key, sampled in found.items() if sampled is not None}
-
-
-def _are_related(sampled: SampledBlocks, guest: WeightArray, hosts: WeightArray) -> BoolArray:
-    """(hosts,) whether blocks are equal, or related as those of strangers are not."""
-    matches = matched(sampled, guest, hosts)
-    plan, mine, theirs = judged_rows(sampled, guest, hosts, matches)
-    left = np.arange(len(hosts))
-    score = relatedness(np.concatenate([mine, theirs]), plan, left, left + len(hosts))
-    related: BoolArray = matches.equal.any(1) | (np.abs(score) >= kin_threshold(INDEX_MODELS))
-    return related
-
-
-def _any_holds(sampled: SampledBlocks, guest: WeightArray, hosts: WeightArray) -> bool:
-    """Whether one of the hosts has an equal block, or what one of the two learned is in the other."""
-    matches = matched(sampled, guest, hosts)
-    if matches.equal.any():
-        return True
-    nearest = [int(matches.distance.mean(1).argmin())]
-    plan, mine, theirs = judged_rows(sampled, guest, hosts[nearest], matches.of(nearest), among=matches.near)
-    ends, threshold = (np.array([0]), np.array([1])), kin_threshold(INDEX_MODELS)
-    found = held(np.concatenate([mine, theirs]), plan, *ends, threshold=threshold)
-    return bool((holds_whole(found) & (found.share + DOUBTED_ERRORS * found.error >= 1))[0])

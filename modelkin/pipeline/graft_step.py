@@ -10,9 +10,8 @@ from modelkin.pipeline.graft_families import MOST_MEMBERS, Families, Family
 from modelkin.pipeline.hub_address import HubAddress
 from modelkin.pipeline.recover_step import opened
 from modelkin.progress import Progress
-from recovery.grafts import Graft, graft, is_nearer, likeliest_parents
+from recovery.grafts import Graft, graft, graft_details, is_nearer, likeliest_parents
 from recovery.regrafted import entry_above, steps_down, turned, way_up
-from recovery.stacks import stack_of
 from storage.catalog import Catalog
 from storage.graft_records import (
     BlockModel,
@@ -193,10 +192,7 @@ def _edges_of(one: Grafted, families: Families) -> Iterator[GraftEdge]:
 def _edges(one: Found, families: Families) -> Iterable[GraftEdge]:
     for rank, share in enumerate(one.graft.shares):
         parent = one.parents[share.parent]
-        blocks = families.stacks[parent.layout_id][one.family.make]
-        source = [place if place >= 0 else None for place in share.fit.source.tolist()]
-        stack = {"stack": name} if (name := stack_of(blocks)) else {}
-        details = {"blocks": source, "parent_blocks": len(blocks), **stack}
+        details = graft_details(share.fit, families.stacks[parent.layout_id][one.family.make])
         yield GraftEdge(
             parent=parent,
             child=one.child,

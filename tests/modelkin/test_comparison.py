@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from crawler.local_hub import LocalHub
-from modelkin.cli.witnesses import verdict_line
+from modelkin.cli.witnesses import verdict_line, witness_rows
 from modelkin.comparison import Comparison, compare
 from modelkin.config import Config
 from modelkin.weights import opened_weights
@@ -102,10 +102,37 @@ def test_a_low_rank_step_is_seen_as_one(folder: Path, weights: dict[str, Weights
     assert (found.rank, found.low_rank, found.relation) == (2, True, "lora")
 
 
+def stacked(weights: Weights) -> Weights:
+    """With the second block a third time."""
+    return weights | {name.replace(".1.", ".2."): w.copy() for name, w in weights.items() if ".1." in name}
+
+
+def test_a_model_of_other_depth_is_held_against_the_blocks_that_it_has(
+    folder: Path, weights: dict[str, Weights], tmp_path: Path
+):
+    root, other = str(folder / "org/root"), str(tmp_path / "other.safetensors")
+    save_file(stacked(weights["org/root"]), other)
+    for found in (compared(root, other, tmp_path), compared(other, root, tmp_path)):
+        assert (found.same_architecture, found.kin, found.parent, found.relation) == (False, True, root, "merge")
+        assert (found.details, found.equal_blocks, found.blocks) == ({"blocks": [0, 1, 1], "parent_blocks": 2}, 3, 3)
+        assert verdict_line(found) == f"{other} was made from blocks of {root} (merge)"
+        assert ("blocks", "3 of 3 equal") in [row[:2] for row in witness_rows(found)]
+
+
+def test_what_was_trained_after_it_was_stacked_is_no_copy(folder: Path, weights: dict[str, Weights], tmp_path: Path):
+    random = np.random.default_rng(2)
+    trained = {
+        name: (w + 0.1 * random.normal(size=w.shape)).astype(np.float32)
+        for name, w in stacked(weights["org/root"]).items()
+    }
+    save_file(trained, tmp_path / "trained.safetensors")
+    found = compared(str(folder / "org/root"), str(tmp_path / "trained.safetensors"), tmp_path)
+    assert (found.kin, found.relation, found.equal_blocks) == (True, "finetune", 0)
+    assert found.details["blocks"] == [0, 1, 1]
+
+
 def test_other_architectures_are_compared_where_they_agree(folder: Path, weights: dict[str, Weights], tmp_path: Path):
-    third = {name.replace(".1.", ".2."): w for name, w in weights["org/root"].items() if ".1." in name}
-    other = weights["org/root"] | third
-    save_file(other, tmp_path / "other.safetensors")
+    save_file(stacked(weights["org/stranger"]), tmp_path / "other.safetensors")
     found = compared(str(folder / "org/root"), str(tmp_path / "other.safetensors"), tmp_path)
     assert (found.same_architecture, found.relatedness, found.kin, found.shared_layers) == (False, None, None, 4)
     apart = {"blocks.0.x": np.ones((16, 16), dtype=np.float32), "blocks.1.x": np.ones((16, 16), dtype=np.float32)}
