@@ -8,7 +8,6 @@ around a present one that was not linked to them (`recovery.kept_lines` says why
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 
 import numpy as np
 
@@ -61,8 +60,9 @@ def _pairs(
     free = np.flatnonzero((parent >= 0) & ~settled)
     for node in free.tolist():
         above = int(parent[node])
-        siblings = (other for other in nearest[node] if parent[other] == above and not settled[other])
-        yield from ((above, node, beside) for beside in islice(siblings, CANDIDATES))
+        beside = next((other for other in nearest[node] if parent[other] == above and not settled[other]), None)
+        if beside is not None:
+            yield above, node, beside
         if parent[above] >= 0 and not settled[above]:
             yield int(parent[above]), above, node
 

@@ -56,14 +56,6 @@ def test_one_of_three_siblings_that_was_taken_for_the_parent_of_two_joins_them()
         assert found([u, *siblings], parent) == [(U, (A, B, 3))]
 
 
-def test_they_are_found_where_another_child_of_the_grandparent_is_nearer():
-    u = family()[U]
-    p = step(1, u, slice(0, 6))
-    siblings = [step(2, p, slice(10, 35)), step(3, p, slice(20, 45))]
-    near = step(6, u, slice(58, 60))
-    assert found([u, *siblings, near], [-1, U, U, U]) == [(U, (A, B))]
-
-
 def test_where_the_parent_is_present_there_is_no_ghost_though_it_was_not_linked():
     assert found(family(), [-1, U, U, U]) == []
     assert found(family(), [-1, U, A, B]) == []
