@@ -86,12 +86,21 @@ def holds_whole(found: Held) -> BoolArray:
     return whole
 
 
-def held(values: WeightArray, plan: SamplePlan, left: IndexArray, right: IndexArray, *, threshold: float) -> Held:
+def held(
+    values: WeightArray,
+    plan: SamplePlan,
+    left: IndexArray,
+    right: IndexArray,
+    *,
+    threshold: float,
+    left_is_parent: bool = False,
+) -> Held:
     """What pairs of rows of `values` hold of each other, where they are related at all.
 
     A block is heard if its score alone has the size of `threshold` or more (`indexer.relatedness`); all are where none
     has. Of the two ways round that with the larger share is given: 1, give or take, if either is the other's parent.
-    The share is 1 also where nothing stands out or the rest holds nothing; slopes are 1 where one of the two is zero.
+    Where `left_is_parent`, it is what left learned that is looked for in right. The share is 1 also where nothing
+    stands out or the rest holds nothing; slopes are 1 where one of the two is zero.
 
     values: (models, plan.weights) float32, finite. Memory: a few times `BATCH_BYTES`.
     """
@@ -102,24 +111,27 @@ def held(values: WeightArray, plan: SamplePlan, left: IndexArray, right: IndexAr
         models, place = np.unique(ends, return_inverse=True)
         first, second = place.reshape(ends.shape)
         clear = np.abs(block_scores(values[models], plan, first, second)) >= threshold
-        parts.append(_held(values[models], plan, first, second, clear | ~clear.any(axis=0)))
+        ways = 1 if left_is_parent else 2
+        parts.append(_held(values[models], plan, first, second, clear | ~clear.any(axis=0), ways=ways))
     return Held(*np.concatenate(parts, axis=1))
 
 
-def _held(values: WeightArray, plan: SamplePlan, first: IndexArray, second: IndexArray, heard: BoolArray) -> FloatArray:
-    """(5, pairs): the fields of `Held`. heard: (blocks, pairs) bool, some block of every pair."""
+def _held(
+    values: WeightArray, plan: SamplePlan, first: IndexArray, second: IndexArray, heard: BoolArray, *, ways: int
+) -> FloatArray:
+    """(5, pairs): the fields of `Held`, of one way or the better of two. heard: (blocks, pairs), some of every pair."""
     weights = np.diff(plan.offsets)[:, None] * heard  # (blocks, pairs)
     sizes = np.zeros(heard.shape)
     regression, energy = np.zeros((2, 2, len(first))), np.zeros((2, len(first)))
     for block, (start, stop) in enumerate(spans(plan)):
         matrix = values[:, start:stop].reshape(len(values), int(plan.row_count[block]), int(plan.cols[block]))
-        sizes[block], ways = _block_sums(matrix.astype(np.float64), first, second)
-        regression += heard[block] * ways[:, :2]
-        energy += weights[block] * ways[:, 2]
+        sizes[block], sums = _block_sums(matrix.astype(np.float64), first, second)
+        regression += heard[block] * sums[:, :2]
+        energy += weights[block] * sums[:, 2]
     product, square = regression.swapaxes(0, 1)
     share = np.divide(product, square, out=np.ones_like(energy), where=square > 0)
     error = np.divide(1, np.sqrt(square), out=np.full_like(energy, np.inf), where=square > 0)
-    better = share.argmax(axis=0)[None]
+    better = share[:ways].argmax(axis=0)[None]
     chosen = [np.take_along_axis(both, better, axis=0)[0] for both in (share, error, energy / weights.sum(axis=0))]
     overall = np.average(sizes, axis=0, weights=np.diff(plan.offsets))
     return np.stack([np.average(sizes, axis=0, weights=weights), overall, *chosen])

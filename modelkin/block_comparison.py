@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from crawler.sampling import make_plan
-from modelkin.block_kin import any_holds, are_related
+from modelkin.block_kin import are_related, inherited_blocks
 from modelkin.config import Config
 from modelkin.pipeline.block_reader import rows_of_blocks
 from modelkin.weights import DescribedSource, sample_of
-from recovery.block_rows import SampledBlocks, matched, sampled_blocks
+from recovery.block_rows import SampledBlocks, aligned_rows, matched, sampled_blocks
 from recovery.grafts import Graft, graft, graft_details, likeliest_parents
 from recovery.stacks import Make, Stacks, stacks_of
 from storage.types import Relation
@@ -38,14 +38,17 @@ def compare_blocks(sources: Two, config: Config) -> BlockVerdict | None:
         for make, sampled in _sampled(sources[host], stacks[host], stacks[guest], config):
             rows = [rows_of_blocks(source, these[make], sampled) for source, these in zip(sources, stacks, strict=True)]
             values = sample_of(sources[host], sampled.plan)[None]
-            if not (are_related(sampled, rows[guest], values)[0] and any_holds(sampled, rows[guest], values)):
+            matches = matched(sampled, rows[guest], values)
+            likeliest = likeliest_parents(matches)
+            if likeliest is None or not are_related(sampled, rows[guest], values)[0]:
                 continue
-            confidence = likeliest_parents(matched(sampled, rows[guest], values)).confidence
+            plan, *aligned = aligned_rows(sampled, rows[guest], values, matches, among=matches.near)
+            of = {guest: aligned[0][0], host: aligned[1][0]}
             for parent, child in ((0, 1), (1, 0)):
                 is_part = bool(set(stacks[parent]) - set(stacks[child])) and _is_smaller(sources, child, parent)
                 found = graft(rows[child], [rows[parent]], is_part=is_part)
-                if found is not None:
-                    return _verdict(found, stacks[parent][make], parent, confidence)
+                if found is not None and (found.verbatim or inherited_blocks(plan, of[child], of[parent])):
+                    return _verdict(found, stacks[parent][make], parent, likeliest.confidence)
     return None
 
 

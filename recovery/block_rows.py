@@ -2,16 +2,18 @@
 
 The fingerprint of a model holds rows of some of its blocks. A *guest* is a model of another architecture that has
 blocks of the same make: the same rows are read of all of its blocks, and whichever is nearest to a block of the *host*
-is held against it. Which one is nearest is decided on some rows and judged on the others, so that choosing among many
-blocks does not make kin of strangers.
+is held against it. Whoever chooses among many blocks finds one that is near: a test for kinship has to ask for more
+(`chosen_threshold`).
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from recovery.grids import HALF_GRIDS, on_grid
 from recovery.stacks import split_at_number
@@ -25,9 +27,6 @@ SIGMAS = 7.65
 """From so many standard deviations of chance on, 1 / sqrt(weights) each, is the cosine of two blocks that of kin."""
 NEAR = 0.5
 """Of the largest cosine of any two blocks: what is less is no match beside it."""
-CHOOSING = 4
-"""One row in so many, and one at least, says which block is nearest; the others say how near it is."""
-
 _TINY = np.finfo(np.float64).tiny
 
 ReadRows = Callable[[str, int, int], WeightArray]
@@ -48,11 +47,6 @@ class RowKind:
     def weights(self) -> int:
         """Of all these rows."""
         return (self.stop - self.start) * self.cols
-
-    @property
-    def choosing(self) -> int:
-        """The first weights, of whole rows, by which the nearest block is chosen."""
-        return max(1, (self.stop - self.start) // CHOOSING) * self.cols
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +132,9 @@ def stacked(matches: Sequence[Matches]) -> Matches:
 def _matched_blocks(sampled: SampledBlocks, guest: WeightArray, hosts: WeightArray) -> Iterator[tuple[np.ndarray, ...]]:
     """The fields of `Matches`, (hosts,) each, of one block of the hosts after the other."""
     for place in range(len(sampled.blocks)):
-        inside, outside, choosing = _columns(sampled, place)
+        inside, outside = _columns(sampled, place)
         mine, theirs = guest[:, inside], hosts[:, outside]
-        nearest = np.abs(_unit(theirs[:, choosing]) @ _unit(mine[:, choosing]).T).argmax(axis=1)
+        nearest = np.abs(_unit(theirs) @ _unit(mine).T).argmax(axis=1)
         chosen = mine[nearest]
         a, b = chosen.astype(np.float64), theirs.astype(np.float64)
         of_a, of_b, product = ((x * y).sum(1) for x, y in ((a, a), (b, b), (a, b)))
@@ -154,16 +148,14 @@ def _matched_blocks(sampled: SampledBlocks, guest: WeightArray, hosts: WeightArr
         )
 
 
-def _columns(sampled: SampledBlocks, place: int) -> tuple[IndexArray, IndexArray, IndexArray]:
-    """Of one of the host's blocks: columns in a guest's rows, in a fingerprint, and which of them choose."""
-    inside, outside, choosing, taken = [], [], [], 0
+def _columns(sampled: SampledBlocks, place: int) -> tuple[IndexArray, IndexArray]:
+    """Of one of the host's blocks: columns in a guest's rows, and in a fingerprint."""
+    inside, outside = [], []
     for kind, start, begin in zip(sampled.kinds, sampled.starts(), sampled.begin[place].tolist(), strict=True):
         if begin >= 0:
             inside.append(start + np.arange(kind.weights))
             outside.append(begin + np.arange(kind.weights))
-            choosing.append(taken + np.arange(kind.choosing))
-            taken += kind.weights
-    return np.concatenate(inside), np.concatenate(outside), np.concatenate(choosing)
+    return np.concatenate(inside), np.concatenate(outside)
 
 
 def _unit(rows: WeightArray) -> WeightArray:
@@ -176,14 +168,38 @@ def equal_rows(a: WeightArray, b: WeightArray) -> BoolArray:
 
     Rows of one number throughout are not: zeros are alike in all models.
     """
-    equal: BoolArray = (a == b).all(1)
     left, right = torch.tensor(a), torch.tensor(b)
+    equal = (left == right).all(1) & _varied(left)
     for grid in HALF_GRIDS:
         coarse_left, coarse_right = on_grid(left, grid), on_grid(right, grid)
         lies = (coarse_left == left).all(1) | (coarse_right == right).all(1)
-        equal |= (lies & (coarse_left == coarse_right).all(1)).numpy()
-    varied: BoolArray = np.ptp(a, axis=1) > 0
-    return equal & varied
+        equal |= lies & (coarse_left == coarse_right).all(1) & _varied(coarse_left)
+    return np.asarray(equal.numpy())
+
+
+def _varied(rows: Tensor) -> Tensor:
+    return rows.amax(1) > rows.amin(1)
+
+
+def equal_blocks(a: WeightArray, b: WeightArray) -> BoolArray:
+    """(blocks, blocks) the same of every row of `a` and every row of `b`, by what they are on each grid."""
+    equal = np.zeros((len(a), len(b)), dtype=np.bool_)
+    left, right = torch.tensor(a), torch.tensor(b)
+    for grid in (None, *HALF_GRIDS):
+        coarse = [rows if grid is None else on_grid(rows, grid) for rows in (left, right)]
+        varied = [_varied(rows).numpy() for rows in coarse]
+        lies = [(rounded == rows).all(1).numpy() for rounded, rows in zip(coarse, (left, right), strict=True)]
+        marks = _marks(torch.cat(coarse))
+        alike = marks[: len(a), None] == marks[None, len(a) :]
+        equal |= alike & (lies[0][:, None] | lies[1][None]) & varied[0][:, None] & varied[1][None]
+    return equal
+
+
+def _marks(rows: Tensor) -> IndexArray:
+    """(rows,) int64, the same of rows that are equal number by number: -0 is 0."""
+    as_bytes = [row.tobytes() for row in (rows + 0.0).numpy()]
+    number = {content: place for place, content in enumerate(dict.fromkeys(as_bytes))}
+    return np.array([number[content] for content in as_bytes], dtype=np.int64)
 
 
 def are_near(cosine: FloatArray, weights: int | IndexArray) -> BoolArray:
@@ -192,10 +208,19 @@ def are_near(cosine: FloatArray, weights: int | IndexArray) -> BoolArray:
     return near
 
 
-def judged_rows(
+def chosen_threshold(threshold: float, sampled: SampledBlocks, guest_blocks: int) -> float:
+    """Standard deviations that make kin of a guest and a host where each of the host's blocks chose among the guest's.
+
+    With n ways to choose for each of b blocks, n^b sums were looked at. That one of them lies beyond z is at most n^b
+    times as likely as that a single one does, and a normal tail falls as exp(-z^2 / 2).
+    """
+    return math.sqrt(threshold**2 + 2 * len(sampled.blocks) * math.log(max(guest_blocks, 1)))
+
+
+def aligned_rows(
     sampled: SampledBlocks, guest: WeightArray, hosts: WeightArray, matches: Matches, *, among: BoolArray | None = None
 ) -> tuple[SamplePlan, WeightArray, WeightArray]:
-    """The rows that did not choose: their plan, the guest's as each host sees it, and the hosts', (hosts, weights).
+    """Their plan, the guest's rows as each host sees them, and the hosts', (hosts, weights).
 
     Of the blocks (blocks,) of the hosts that are `among` these, where it is said. In the layout of fingerprints of that
     plan, so that they can be tested for kinship like any two.
@@ -206,21 +231,18 @@ def judged_rows(
     for place, kind_place in zip(blocks.tolist(), kinds.tolist(), strict=True):
         kind = sampled.kinds[kind_place]
         start, begin = starts[kind_place], int(sampled.begin[place, kind_place])
-        mine.append(guest[matches.block[:, place], start + kind.choosing : start + kind.weights])
-        theirs.append(hosts[:, begin + kind.choosing : begin + kind.weights])
-    return _rest_of_plan(sampled, blocks, kinds), np.concatenate(mine, axis=1), np.concatenate(theirs, axis=1)
+        mine.append(guest[matches.block[:, place], start : start + kind.weights])
+        theirs.append(hosts[:, begin : begin + kind.weights])
+    return _plan_of(sampled, blocks, kinds), np.concatenate(mine, axis=1), np.concatenate(theirs, axis=1)
 
 
-def _rest_of_plan(sampled: SampledBlocks, blocks: IndexArray, kinds: IndexArray) -> SamplePlan:
+def _plan_of(sampled: SampledBlocks, blocks: IndexArray, kinds: IndexArray) -> SamplePlan:
     of_kind = [sampled.kinds[kind] for kind in kinds.tolist()]
-    skipped = np.array([kind.choosing // kind.cols for kind in of_kind], dtype=np.int64)
-    start = np.array([kind.start for kind in of_kind], dtype=np.int64) + skipped
-    stop = np.array([kind.stop for kind in of_kind], dtype=np.int64)
     return replace(
         sampled.plan,
         names=tuple(sampled.blocks[b] + kind.below for b, kind in zip(blocks.tolist(), of_kind, strict=True)),
-        row_start=start,
-        row_count=stop - start,
+        row_start=np.array([kind.start for kind in of_kind], dtype=np.int64),
+        row_count=np.array([kind.stop - kind.start for kind in of_kind], dtype=np.int64),
         tensor_rows=np.array([kind.tensor_rows for kind in of_kind], dtype=np.int64),
         cols=np.array([kind.cols for kind in of_kind], dtype=np.int64),
     )

@@ -29,14 +29,13 @@ class BlockModel:
     file_name: str
     row_number: int
     parameters: int
-    declared: tuple[str, ...]
     created_at: datetime
     depth: int  # in its cluster
 
 
 @dataclass(frozen=True, slots=True)
 class GraftEdge:
-    """An edge from a model to the root of another cluster, which has blocks of it."""
+    """An edge from a model to one of another cluster that has blocks of it; or one inside a cluster, turned round."""
 
     parent: BlockModel
     child: BlockModel
@@ -135,17 +134,22 @@ def _edge_columns(edges: Sequence[GraftEdge]) -> dict[str, Sequence[object]]:
     }
 
 
+def take_off_block_grafts(catalog: Catalog) -> None:
+    """Puts back what such edges stand in place of: before any cluster is recovered anew, whose own edges these are."""
+    with catalog.database.transaction():
+        for name in WITHOUT_BLOCK_GRAFTS:
+            catalog.database.write(name)
+
+
 def detach_unsettled(catalog: Catalog) -> None:
     """Takes off what hangs on another cluster while its own waits for recovery: two such may have become one."""
-    with catalog.database.transaction():
-        if catalog.database.value("clusters_unsettled"):
-            for name in WITHOUT_BLOCK_GRAFTS:
-                catalog.database.write(name)
-        catalog.database.write("drop_unsettled_grafts")
+    if catalog.database.value("clusters_unsettled"):
+        take_off_block_grafts(catalog)
+    catalog.database.write("drop_unsettled_adapters")
 
 
 def _model(row: Sequence[Any]) -> BlockModel:
-    cluster_id, hub_id, revision, repo_id, files, *place, declared, created_at, depth = row
+    cluster_id, hub_id, revision, repo_id, files, *place, created_at, depth = row
     layout_id, plan_id, file_name, row_number, parameters = place
     return BlockModel(
         cluster_id=cluster_id,
@@ -158,7 +162,6 @@ def _model(row: Sequence[Any]) -> BlockModel:
         file_name=file_name,
         row_number=row_number,
         parameters=parameters,
-        declared=tuple(declared),
         created_at=created_at,
         depth=depth,
     )

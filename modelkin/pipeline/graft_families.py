@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from modelkin.block_kin import any_holds, are_related
+from modelkin.block_kin import are_related, inherited_blocks
 from modelkin.pipeline.block_reader import BlockReader
-from recovery.block_rows import Matches, SampledBlocks, matched, sampled_blocks, stacked
+from recovery.block_rows import Matches, SampledBlocks, aligned_rows, matched, sampled_blocks, stacked
 from recovery.stacks import Make, Stacks, stacks_of
 from storage.adapter_records import layouts
 from storage.catalog import Catalog
@@ -18,7 +18,7 @@ from storage.graph_records import plan_by_id
 from storage.types import WeightArray
 
 MOST_FAMILIES = 16
-"""Families whose first model is read where its fingerprint holds no such blocks: each costs requests to the Hub."""
+"""Families whose first model is read, where another's fingerprint holds the blocks: each costs requests to the Hub."""
 MOST_MEMBERS = 64
 """Of a cluster, those nearest to its root, that are read in all of their blocks."""
 BATCH_MODELS = 256
@@ -43,6 +43,9 @@ class Family(Protocol):
     def matches(self, model: BlockModel) -> Matches | None:
         """How a model's blocks match each of the family; None where it has none, or cannot be read now."""
 
+    def inherits(self, model: BlockModel, parent: int) -> bool:
+        """Whether a model's blocks hold what one of the family had learned; it has matches."""
+
 
 @dataclass(frozen=True, slots=True)
 class SampledFamily:
@@ -59,6 +62,15 @@ class SampledFamily:
         guest = self.reader.read(model, self.make, self.sampled)
         return None if guest is None else matched(self.sampled, guest, self.hosts)
 
+    def inherits(self, model: BlockModel, parent: int) -> bool:
+        """See `Family`."""
+        guest, host = self.reader.read(model, self.make, self.sampled), self.hosts[[parent]]
+        if guest is None:
+            return False
+        matches = matched(self.sampled, guest, host)
+        plan, child, above = aligned_rows(self.sampled, guest, host, matches, among=matches.near)
+        return inherited_blocks(plan, child[0], above[0])
+
 
 @dataclass(frozen=True, slots=True)
 class ReadFamily:
@@ -74,6 +86,13 @@ class ReadFamily:
         """See `Family`."""
         own = fingerprints_of(self.catalog, [model])
         return stacked([matched(self.sampled, guest, own) for guest in self.guests])
+
+    def inherits(self, model: BlockModel, parent: int) -> bool:
+        """See `Family`."""
+        guest, host = self.guests[parent], fingerprints_of(self.catalog, [model])
+        matches = matched(self.sampled, guest, host)
+        plan, above, child = aligned_rows(self.sampled, guest, host, matches, among=matches.near)
+        return inherited_blocks(plan, child[0], above[0])
 
 
 class Families:
@@ -95,17 +114,23 @@ class Families:
         return [root for root in self.roots if self._makes(root)]
 
     def around(self, root: BlockModel, reader: BlockReader) -> Iterator[Family]:
-        """The families of other architectures that may be kin of a root, by the first of each."""
-        for make in self._makes(root):
-            others = [other for other in self._with_make[make] if other.plan_id != root.plan_id]
-            for plan_id in sorted({other.plan_id for other in others if (other.plan_id, make) in self._sampled}):
-                hosts = [other for other in others if other.plan_id == plan_id]
-                yield from self._of_other_depth(root, make, self._sampled[plan_id, make], hosts, reader)
-            wholes = [other for other in others if (other.plan_id, make) not in self._sampled]
-            if (root.plan_id, make) in self._sampled:
-                yield from self._wholes(root, make, wholes, reader)
+        """The families of other architectures that may be kin of a root, by the first of each.
 
-    def _of_other_depth(
+        Of two depths it is the models of the rarer one that are read: where that is the root's, the root, else others.
+        """
+        for make in self._makes(root):
+            by_plan: dict[str, list[BlockModel]] = {}
+            for other in self._with_make[make]:
+                by_plan.setdefault(other.plan_id, []).append(other)
+            own = (len(by_plan.pop(root.plan_id)), root.plan_id)
+            hosts = [p for p, models in by_plan.items() if (p, make) in self._sampled and own < (len(models), p)]
+            for plan_id in sorted(hosts):
+                yield from self._sampled_ones(root, make, self._sampled[plan_id, make], by_plan[plan_id], reader)
+            if (root.plan_id, make) in self._sampled:
+                read = [other for plan_id in sorted(by_plan.keys() - {*hosts}) for other in by_plan[plan_id]]
+                yield from self._read_ones(root, make, read, reader)
+
+    def _sampled_ones(
         self, root: BlockModel, make: Make, sampled: SampledBlocks, hosts: Sequence[BlockModel], reader: BlockReader
     ) -> Iterator[Family]:
         guest = reader.read(root, make, sampled)
@@ -116,11 +141,9 @@ class Families:
             related = are_related(sampled, guest, fingerprints_of(self.catalog, batch))
             for place in np.flatnonzero(related).tolist():
                 members = block_hosts(self.catalog, batch[place].cluster_id)
-                rows = fingerprints_of(self.catalog, members)
-                if any_holds(sampled, guest, rows):
-                    yield SampledFamily(members, make, sampled, rows, reader)
+                yield SampledFamily(members, make, sampled, fingerprints_of(self.catalog, members), reader)
 
-    def _wholes(
+    def _read_ones(
         self, root: BlockModel, make: Make, others: Sequence[BlockModel], reader: BlockReader
     ) -> Iterator[Family]:
         sampled = self._sampled[root.plan_id, make]
@@ -132,9 +155,8 @@ class Families:
             members = block_hosts(self.catalog, first.cluster_id)[:MOST_MEMBERS]
             read = [(model, reader.read(model, make, sampled)) for model in members]
             known = [(model, rows) for model, rows in read if rows is not None]
-            if any(any_holds(sampled, rows, own) for _, rows in known):
-                models, guests = [model for model, _ in known], [rows for _, rows in known]
-                yield ReadFamily(models, make, sampled, guests, self.catalog)
+            models, guests = [model for model, _ in known], [rows for _, rows in known]
+            yield ReadFamily(models, make, sampled, guests, self.catalog)
 
     def _makes(self, root: BlockModel) -> list[Make]:
         return [make for make in self.stacks[root.layout_id] if make in self._with_make]

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from modelkin.config import Config
 from modelkin.pipeline.block_reader import BlockReader
 from modelkin.pipeline.graft_families import MOST_MEMBERS, Families, Family
@@ -12,6 +14,7 @@ from modelkin.pipeline.recover_step import opened
 from modelkin.progress import Progress
 from recovery.grafts import Graft, graft, graft_details, is_nearer, likeliest_parents
 from recovery.regrafted import entry_above, steps_down, turned, way_up
+from recovery.stacks import stack_of
 from storage.catalog import Catalog
 from storage.graft_records import (
     BlockModel,
@@ -86,7 +89,7 @@ class GraftStep:
             with opened(address, self.config) as opener:
                 reader = BlockReader(self.catalog, families.stacks, opener, self.progress)
                 roots = [one for root in families.asked if (one := self._found(root, families, reader))]
-                found = [self._grafted(root, reader) for root in _acyclic(roots)]
+                found = [self._grafted(root, reader) for root in _acyclic(_from_one(roots, reader))]
         edges = [edge for one in found for edge in _edges_of(one, families)]
         commit_block_grafts(self.catalog, edges, _steps_down(found))
 
@@ -124,7 +127,7 @@ def _further(
         if above not in members or relation in PROVED:
             continue
         one = _judged(model, family, reader)
-        if one is not None and _is_nearer(one, members[above], reader):
+        if one is not None and not one.graft.is_doubtful and _is_nearer(one, members[above], reader):
             yield one
 
 
@@ -134,15 +137,24 @@ def _judged(model: BlockModel, family: Family, reader: BlockReader) -> Found | N
     if matches is None:
         return None
     likeliest = likeliest_parents(matches)
+    if likeliest is None:
+        return None
     parents = [family.models[place] for place in likeliest.parents]
     child, *given = [reader.read(one, family.make, family.sampled) for one in (model, *parents)]
     if child is None or given[0] is None:
         return None
     known = [(parent, rows) for parent, rows in zip(parents, given, strict=True) if rows is not None]
-    found = graft(child, [rows for _, rows in known], is_part=_is_part(model, parents[0], reader))
-    if found is None:
+    is_part, first = _is_part(model, parents[0], reader), _came_first(parents[0], model)
+    found = graft(child, [rows for _, rows in known], is_part=is_part, parent_first=first)
+    if found is None or not (found.verbatim or family.inherits(model, likeliest.parents[0])):
         return None
-    return Found(model, [parent for parent, _ in known], found, likeliest.confidence, likeliest.distance, family)
+    confidence = likeliest.confidence / (2 if found.is_doubtful else 1)
+    return Found(model, [parent for parent, _ in known], found, confidence, likeliest.distance, family)
+
+
+def _came_first(parent: BlockModel, child: BlockModel) -> bool | None:
+    """Whether a repository was made before another; None where nobody knows."""
+    return None if parent.created_at == child.created_at else parent.created_at < child.created_at
 
 
 def _is_part(child: BlockModel, parent: BlockModel, reader: BlockReader) -> bool:
@@ -157,7 +169,26 @@ def _is_nearer(one: Found, above: BlockModel, reader: BlockReader) -> bool:
     child, parent, other = (reader.read(model, make, sampled) for model in (one.child, one.heaviest, above))
     if child is None or parent is None or other is None:
         return False
-    return is_nearer(child, parent, other, share.fit)
+    own, theirs = (reader.stacks[model.layout_id][make] for model in (one.child, above))
+    places = np.array([theirs.index(block) if block in theirs else -1 for block in own], dtype=np.int64)
+    return is_nearer(child, parent, other, share.fit, places=places)
+
+
+def _from_one(found: Sequence[Found], reader: BlockReader) -> list[Found]:
+    """Those that share no stack of a parent with a stranger: what has other blocks of each was put together of both."""
+    taken = [_taken(one, reader) for one in found]
+    return [
+        one
+        for one, (stack, blocks) in zip(found, taken, strict=True)
+        if not any(other == stack and blocks.isdisjoint(others) for other, others in taken)
+    ]
+
+
+def _taken(one: Found, reader: BlockReader) -> tuple[tuple[str, str], set[str]]:
+    """Which stack of whom, and which blocks there."""
+    blocks = reader.stacks[one.heaviest.layout_id][one.family.make]
+    sources = {blocks[place] for place in one.graft.shares[0].fit.source.tolist() if place >= 0}
+    return (one.heaviest.hub_id, stack_of(sorted(sources))), sources
 
 
 def _acyclic(found: Sequence[Found]) -> list[Found]:

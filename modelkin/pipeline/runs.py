@@ -14,7 +14,7 @@ from modelkin.report import RunReport
 from storage.catalog import Catalog
 from storage.crawl_records import leave_out
 from storage.errors import IndexFault
-from storage.graft_records import detach_unsettled
+from storage.graft_records import detach_unsettled, take_off_block_grafts
 from storage.graph_records import commit_history, count_habits, forget_outdated
 from storage.snapshots import publish
 
@@ -91,6 +91,7 @@ def _recover(run: Run, address: HubAddress) -> None:
     from modelkin.pipeline.recover_step import RecoverStep  # noqa: PLC0415 - as above
 
     config = run.config if address.is_folder else run.config.over_a_hub
+    take_off_block_grafts(run.catalog)
     step = RecoverStep(run.catalog, config, run.progress, run.report)
     while True:
         _index(run)

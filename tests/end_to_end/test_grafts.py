@@ -3,8 +3,10 @@
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -169,12 +171,84 @@ def test_in_whatever_order_models_come_and_go_it_ends_as_from_scratch(
     assert verify(index) == []
 
 
-def test_between_index_and_recover_nothing_is_broken(deep_index: Path, tmp_path: Path):
-    index = Path(shutil.copytree(deep_index, tmp_path / "index"))
+def test_between_index_and_recover_nothing_is_broken(deep_hub: Path, deep_index: Path, tmp_path: Path):
+    hub, index = (
+        Path(shutil.copytree(deep_hub, tmp_path / "hub")),
+        Path(shutil.copytree(deep_index, tmp_path / "index")),
+    )
+    put_model(hub, "far/away", as_blocks(pretrain(40, steps=5, blocks=3)))
+    crawl(str(hub), index, config=Config(), progress=Silent())
     index_models(index, config=Config(), progress=Silent())
     assert verify(index) == []
     recover(index, config=Config(), progress=Silent())
-    assert index_content(index) == index_content(deep_index)
+    assert index_content(index) == index_content(refreshed(hub, tmp_path / "scratch"))
+
+
+def test_trees_that_are_confirmed_later_end_as_those_confirmed_at_once(
+    deep_hub: Path, deep_index: Path, tmp_path: Path
+):
+    index = tmp_path / "index"
+    with LocalHub(deep_hub) as served:
+        later = replace(Config(), exact=replace(Config().exact, budget_bytes=0))
+        refresh(served.endpoint, index, config=later, progress=Silent())
+        assert verify(index) == []
+        assert parents(index) == parents(deep_index)
+        refreshed(served.endpoint, index)
+    assert verify(index) == []
+    assert edges(index, "big/both") == edges(deep_index, "big/both")
+    assert parents(index) == parents(deep_index)
+
+
+def test_a_stack_of_two_strangers_is_nobodys_parent(deep: Models, tmp_path: Path):
+    other = pretrain(50, steps=300, blocks=4)
+    first, second = chosen(deep["lab/root"], range(4)), chosen(other, range(4))
+    shifted = {_shifted(name): weight for name, weight in second.items() if name.count(".") == 2}
+    for name, weights in (("lab/root", deep["lab/root"]), ("far/root", other), ("both/stacked", {**first, **shifted})):
+        put_model(tmp_path / "hub", name, as_blocks(weights))
+    found = parents(refreshed(tmp_path / "hub", tmp_path / "index"))
+    assert found == {"lab/root": None, "far/root": None, "both/stacked": None}
+
+
+def _shifted(name: str) -> str:
+    """The name of a tensor four blocks further on."""
+    kind, block, rest = name.split(".")
+    return f"{kind}.{int(block) + 4}.{rest}"
+
+
+def test_nets_that_are_hardly_alike_are_no_kin(tmp_path: Path):
+    """Related by all of their blocks together, though no two blocks match."""
+    generator = np.random.default_rng(0)
+    common = generator.standard_normal((64, 64), dtype=np.float32)
+    for name, blocks in (("a/few", 10), ("b/many", 12)):
+        weights = {
+            f"layers.{block}.{kind}.weight": 0.1 * common + generator.standard_normal((64, 64), dtype=np.float32)
+            for block in range(blocks)
+            for kind in ("up", "down")
+        }
+        put_model(tmp_path / "hub", name, weights)
+    assert parents(refreshed(tmp_path / "hub", tmp_path / "index")) == {"a/few": None, "b/many": None}
+
+
+def test_rows_too_long_for_more_than_one_of_each_are_compared_by_equality(tmp_path: Path):
+    generator = np.random.default_rng(0)
+    wide = {
+        f"layers.{block}.{kind}.weight": generator.standard_normal((16, 20_000), dtype=np.float32)
+        for block in range(3)
+        for kind in ("up", "down")
+    }
+    put_model(tmp_path / "hub", "wide/three", wide)
+    put_model(tmp_path / "hub", "wide/two", {name: w for name, w in wide.items() if ".2." not in name})
+    assert parents(refreshed(tmp_path / "hub", tmp_path / "index")) == {"wide/three": None, "wide/two": "wide/three"}
+
+
+def test_members_with_a_second_stack_of_the_make_are_compared_in_the_first(deep: Models, tmp_path: Path):
+    cut = fine_tune(chosen(deep["lab/root"], [0, 1, 2]), domain(0, 6), seed=6)
+    image = {f"image.{n}": w for n, w in as_blocks(chosen(deep["far/stranger"], [0, 1])).items() if "layers" in n}
+    put_model(tmp_path / "hub", "lab/root", as_blocks(deep["lab/root"]))
+    put_model(tmp_path / "hub", "small/cut", as_blocks(chosen(deep["lab/root"], [0, 1, 2])))
+    put_model(tmp_path / "hub", "two/towers", {**as_blocks(cut), **image})
+    found = parents(refreshed(tmp_path / "hub", tmp_path / "index"))
+    assert (found["small/cut"], found["two/towers"]) == ("lab/root", "small/cut")
 
 
 def test_a_model_whose_blocks_cannot_be_read_now_is_asked_again(deep_hub: Path, deep_index: Path, tmp_path: Path):

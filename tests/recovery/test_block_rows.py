@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from recovery.block_rows import MOST_KINDS, MOST_ROWS, equal_rows, judged_rows, matched, read_blocks, sampled_blocks
+from recovery.block_rows import (
+    MOST_KINDS,
+    MOST_ROWS,
+    aligned_rows,
+    chosen_threshold,
+    equal_blocks,
+    equal_rows,
+    matched,
+    read_blocks,
+    sampled_blocks,
+)
 from storage.types import SamplePlan, WeightArray
 from tests.support.sampled import fingerprints
 
@@ -84,21 +94,34 @@ def test_blocks_are_found_wherever_they_stand():
     assert found.weights[0].tolist() == [MOST_ROWS * COLS] * 3
 
 
-def test_rows_that_chose_are_not_those_that_are_judged():
+def test_a_guest_is_seen_by_each_host_as_one_of_its_own_plan():
     host, guest = model(4, seed=1), model(3, seed=2)
     sampled = sampled_blocks(PLAN, HOST_BLOCKS)
     assert sampled is not None
     hosts, rows = fingerprints([host], PLAN), reading(guest, 3, PLAN)
     found = matched(sampled, rows, hosts)
-    plan, mine, theirs = judged_rows(sampled, rows, hosts, found)
+    plan, mine, theirs = aligned_rows(sampled, rows, hosts, found)
     assert plan.names == ("0.q", "1.up", "3.q")
-    assert plan.row_start.tolist() == [12, 14, 12]
-    assert plan.row_count.tolist() == [24, 24, 24]
+    assert plan.row_start.tolist() == [4, 6, 4]
+    assert plan.row_count.tolist() == [32, 32, 32]
     assert mine.shape == theirs.shape == (1, plan.weights)
-    assert (theirs[0] == np.concatenate([host["0.q"][12:36], host["1.up"][14:38], host["3.q"][12:36]]).ravel()).all()
+    assert (theirs[0] == np.concatenate([host["0.q"][4:36], host["1.up"][6:38], host["3.q"][4:36]]).ravel()).all()
     chosen = [f"{found.block[0, place]}.{kind}" for place, kind in enumerate(("q", "up", "q"))]
-    expected = [guest[name][a:b] for name, (a, b) in zip(chosen, ((12, 36), (14, 38), (12, 36)), strict=True)]
+    expected = [guest[name][a:b] for name, (a, b) in zip(chosen, ((4, 36), (6, 38), (4, 36)), strict=True)]
     assert (mine[0] == np.concatenate(expected).ravel()).all()
+    only, _, _ = aligned_rows(sampled, rows, hosts, found, among=np.array([True, False, True]))
+    assert only.names == ("0.q", "3.q")
+
+
+def test_who_chooses_among_many_blocks_has_to_find_more():
+    """Drawn: the largest of so many sums of normal variables is beyond the bound as seldom as one is beyond its own."""
+    sampled = sampled_blocks(PLAN, HOST_BLOCKS)
+    assert sampled is not None
+    drawn = np.random.default_rng(0).standard_normal((200_000, 3, 5)).max(2).sum(1) / np.sqrt(3)
+    assert (drawn > chosen_threshold(2.5, sampled, 5)).mean() < (
+        np.random.default_rng(1).standard_normal(200_000) > 2.5
+    ).mean()
+    assert chosen_threshold(2.5, sampled, 1) == 2.5
 
 
 def test_rows_are_equal_after_rounding_to_the_coarser_grid_alone():
@@ -109,8 +132,13 @@ def test_rows_are_equal_after_rounding_to_the_coarser_grid_alone():
     assert equal_rows(weights, coarse)[0]
     assert equal_rows(coarse, weights)[0]
     assert not equal_rows(weights, near)[0]
+    both = np.concatenate([weights, coarse, near])
+    assert equal_blocks(both, both).tolist() == [[True, True, False], [True, True, True], [False, True, True]]
 
 
 def test_rows_of_one_number_say_nothing():
-    zeros = np.zeros((1, 64), dtype=np.float32)
-    assert not equal_rows(zeros, zeros)[0]
+    zeros, dead = np.zeros((1, 64), dtype=np.float32), np.full((1, 64), 1e-9, dtype=np.float32)
+    dead[:, ::2] *= -1
+    for left, right in ((zeros, zeros), (zeros, dead), (dead, zeros)):
+        assert not equal_rows(left, right)[0]
+        assert not equal_blocks(left, right)[0, 0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recovery.block_rows import Matches
-from recovery.grafts import Graft, block_fit, graft, likeliest_parents
+from recovery.grafts import Graft, block_fit, graft, is_nearer, likeliest_parents
 from storage.types import WeightArray
 
 WEIGHTS = 4096
@@ -83,7 +83,37 @@ def test_blocks_that_were_added_and_trained_beside_frozen_ones_make_a_fine_tune(
     found = graft(grown, [BASE], is_part=False)
     assert sources(found) == [(0, [0, 1, 1, 2, 3])]
     assert found is not None
-    assert (found.relation, found.verbatim) == ("finetune", 4)
+    assert (found.relation, found.verbatim, found.is_doubtful) == ("finetune", 4, True)
+
+
+def test_a_cut_of_a_trained_stack_comes_from_it_where_dates_say_so():
+    """The stack has blocks of the cut twice, one of each pair equal and the other trained apart."""
+    stack = trained(BASE[[0, 1, 2, 1, 2, 3]], seed=7)
+    cut = stack[[0, 1, 2, 5]]
+    assert graft(cut, [stack], is_part=False, parent_first=True) is not None
+    assert graft(stack, [cut], is_part=False, parent_first=False) is None
+    doubtful = graft(stack, [cut], is_part=False)
+    assert doubtful is not None
+    assert doubtful.is_doubtful
+
+
+def test_twins_that_went_as_far_are_a_stack_whatever_the_dates():
+    stack = trained(BASE[[0, 1, 2, 1, 2, 3]], seed=8)
+    for first in (True, False, None):
+        found = graft(stack, [BASE], is_part=False, parent_first=first)
+        assert found is not None
+        assert not found.is_doubtful
+        assert graft(BASE, [stack], is_part=False, parent_first=first) is None
+
+
+def test_who_is_nearer_is_asked_in_blocks_that_both_have():
+    child = trained(BASE[[0, 2]], seed=9, step=0.1)
+    fit = block_fit(child, BASE)
+    sister = trained(BASE[[0, 2]], seed=10, step=0.5)
+    assert is_nearer(child, BASE, sister, fit, places=np.array([0, 1]))
+    assert not is_nearer(child, BASE, BASE[[0, 2]], fit, places=np.array([0, 1]))
+    assert is_nearer(child, BASE, sister[::-1], fit, places=np.array([1, 0]))
+    assert not is_nearer(child, BASE, sister, fit, places=np.array([-1, -1]))
 
 
 def test_a_part_saved_alone_is_a_duplicate_of_that_part():
@@ -122,17 +152,24 @@ def matches(equal: list[list[int]], distance: list[list[float]]) -> Matches:
 def test_who_has_most_equal_blocks_comes_first_and_then_who_has_the_others():
     found = matches([[1, 0, 0], [1, 1, 0], [0, 0, 1]], [[0, 0.1, 0.1], [0, 0, 0.1], [0.1, 0.1, 0]])
     likeliest = likeliest_parents(found)
+    assert likeliest is not None
     assert (likeliest.parents, likeliest.confidence) == ((1, 2), 1.0)
 
 
 def test_equally_good_ones_share_the_confidence():
     found = matches([[1, 1], [1, 1], [0, 1]], [[0, 0.0], [0, 0.0], [0.1, 0.0]])
     likeliest = likeliest_parents(found)
+    assert likeliest is not None
     assert (likeliest.parents, likeliest.confidence) == ((0,), 0.5)
 
 
 def test_where_nothing_is_equal_it_is_the_nearest_in_blocks_that_match():
     found = matches([[0] * 3] * 2, [[0.2, 0.3, 1.5], [0.1, 0.2, 2.5]])
     likeliest = likeliest_parents(found)
+    assert likeliest is not None
     assert (likeliest.parents, likeliest.confidence) == ((1,), 2.5 / 3)
     assert likeliest.distance == pytest.approx(0.15)
+
+
+def test_where_nothing_matches_nobody_is_likely():
+    assert likeliest_parents(matches([[0, 0]], [[1.5, 2.0]])) is None

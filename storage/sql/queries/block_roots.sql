@@ -1,7 +1,7 @@
 -- The root of every recovered cluster that is a model with blocks of its own, those of large clusters first.
 SELECT
     o.cluster_id, y.hub_id, y.revision, l.repo_id, l.weight_files, y.layout_id, f.plan_id, f.file_name, f.row_number, f.parameters,
-    l.declared_bases, l.created_at, o.depth
+    l.created_at, o.depth
 FROM store.own_place o
 JOIN store.cluster c USING (cluster_id)
 JOIN store.model_layout y ON y.hub_id = o.node_id
