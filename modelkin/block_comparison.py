@@ -47,7 +47,7 @@ def compare_blocks(sources: Two, config: Config) -> BlockVerdict | None:
             for parent, child in ((0, 1), (1, 0)):
                 is_part = bool(set(stacks[parent]) - set(stacks[child])) and _is_smaller(sources, child, parent)
                 found = graft(rows[child], [rows[parent]], is_part=is_part)
-                if found is not None and (found.verbatim or inherited_blocks(plan, of[child], of[parent])):
+                if found is not None and (found.verbatim or inherited_blocks(plan, child=of[child], parent=of[parent])):
                     return _verdict(found, stacks[parent][make], parent, likeliest.confidence)
     return None
 

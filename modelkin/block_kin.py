@@ -27,7 +27,7 @@ def are_related(sampled: SampledBlocks, guest: WeightArray, hosts: WeightArray) 
     return related
 
 
-def inherited_blocks(plan: SamplePlan, child: WeightArray, parent: WeightArray) -> bool:
+def inherited_blocks(plan: SamplePlan, *, child: WeightArray, parent: WeightArray) -> bool:
     """Whether the blocks of a child hold what its parent had learned, from the same rows of both, (plan.weights,) each.
 
     Within an architecture what either learned may be in the other (`indexer.inheritance`). Here it is known who would

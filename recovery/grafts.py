@@ -4,9 +4,9 @@ Blocks are taken out (layer pruning), taken twice (depth up-scaling), lined up f
 or kept as the start of a student; an encoder is saved without its decoder. What was taken is equal weight by weight
 until it is trained, and after that still the nearest.
 
-Direction. No training makes two equal blocks, so who has one block of the other twice was made from it. Else who has
-fewer was: what training had given to the others cannot be made from what is left. Where both have the same blocks, one
-is a part of the other, which was there as a whole.
+Direction. No training makes two equal blocks, so who has one block of the other twice was made from it, as was who has
+equal blocks of several. Else who has fewer was: what training had given to the others cannot be made from what is left.
+Where both have the same blocks, one is a part of the other, which was there as a whole.
 """
 
 from collections.abc import Iterator, Sequence
@@ -196,9 +196,9 @@ class Likeliest:
 def likeliest_parents(matches: Matches) -> Likeliest | None:
     """Of a family's members those that a guest may be made of, by `matches` with all; None where nothing matches.
 
-    Where blocks are equal the first has most of them, and the others have
-    those that are missing there; equally good ones share the confidence. Else it is the nearest, as sure as the blocks
-    that match at all agree on it by Jeffreys' estimate.
+    Where blocks are equal the first has most of them, and the others have those that are missing there; equally good
+    ones share the confidence. Else it is the nearest, as sure as the blocks that match at all agree on it by Jeffreys'
+    estimate.
     """
     if not matches.near.any():
         return None

@@ -17,6 +17,8 @@ FEWEST_KINDS = 2
 """Tensors of a block: lists of single layers are of one make in any net of their width."""
 
 
+MOST_BLOCKS = 1024
+"""Of one make: each is held against each of another model, and no net is near so deep."""
 ALIASES = {
     "attention.q_lin.weight": "attention.self.query.weight",
     "attention.k_lin.weight": "attention.self.key.weight",
@@ -32,7 +34,7 @@ def stacks_of(names: Sequence[str], rows: Sequence[int], cols: Sequence[int]) ->
     """The blocks of a model from the canonical names and shapes of its tensors.
 
     A block ends at the first number of a name: what repeats inside it is a part of its make. Blocks of one make in
-    several stacks stand one stack after the other.
+    several stacks stand one stack after the other. Makes of more blocks than are compared are left out.
     """
     blocks: dict[str, set[tuple[str, int, int]]] = {}
     for name, high, wide in zip(names, rows, cols, strict=True):
@@ -43,7 +45,7 @@ def stacks_of(names: Sequence[str], rows: Sequence[int], cols: Sequence[int]) ->
     for begin in sorted(blocks, key=_by_number):
         if len(blocks[begin]) >= FEWEST_KINDS:
             stacks.setdefault(frozenset(blocks[begin]), []).append(begin)
-    return {make: tuple(begins) for make, begins in stacks.items()}
+    return {make: tuple(begins) for make, begins in stacks.items() if len(begins) <= MOST_BLOCKS}
 
 
 def split_at_number(name: str) -> tuple[str, str] | None:

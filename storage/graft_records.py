@@ -29,7 +29,7 @@ class BlockModel:
     file_name: str
     row_number: int
     parameters: int
-    created_at: datetime
+    created_at: datetime | None
     depth: int  # in its cluster
 
 

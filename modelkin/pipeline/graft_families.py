@@ -15,7 +15,7 @@ from storage.adapter_records import layouts
 from storage.catalog import Catalog
 from storage.graft_records import BlockModel, block_hosts, block_roots, fingerprints_of
 from storage.graph_records import plan_by_id
-from storage.types import WeightArray
+from storage.types import SamplePlan, WeightArray
 
 MOST_FAMILIES = 16
 """Families whose first model is read, where another's fingerprint holds the blocks: each costs requests to the Hub."""
@@ -64,12 +64,9 @@ class SampledFamily:
 
     def inherits(self, model: BlockModel, parent: int) -> bool:
         """See `Family`."""
-        guest, host = self.reader.read(model, self.make, self.sampled), self.hosts[[parent]]
-        if guest is None:
-            return False
-        matches = matched(self.sampled, guest, host)
-        plan, child, above = aligned_rows(self.sampled, guest, host, matches, among=matches.near)
-        return inherited_blocks(plan, child[0], above[0])
+        guest = self.reader.read(model, self.make, self.sampled)
+        rows = None if guest is None else _aligned(self.sampled, guest, self.hosts[[parent]])
+        return rows is not None and inherited_blocks(rows[0], child=rows[1], parent=rows[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +86,19 @@ class ReadFamily:
 
     def inherits(self, model: BlockModel, parent: int) -> bool:
         """See `Family`."""
-        guest, host = self.guests[parent], fingerprints_of(self.catalog, [model])
-        matches = matched(self.sampled, guest, host)
-        plan, above, child = aligned_rows(self.sampled, guest, host, matches, among=matches.near)
-        return inherited_blocks(plan, child[0], above[0])
+        rows = _aligned(self.sampled, self.guests[parent], fingerprints_of(self.catalog, [model]))
+        return rows is not None and inherited_blocks(rows[0], child=rows[2], parent=rows[1])
+
+
+def _aligned(
+    sampled: SampledBlocks, guest: WeightArray, host: WeightArray
+) -> tuple[SamplePlan, WeightArray, WeightArray] | None:
+    """A plan of the blocks of one host that match any of a guest's, and both's rows; None where none does."""
+    matches = matched(sampled, guest, host)
+    if not matches.near.any():
+        return None
+    plan, mine, theirs = aligned_rows(sampled, guest, host, matches, among=matches.near)
+    return plan, mine[0], theirs[0]
 
 
 class Families:

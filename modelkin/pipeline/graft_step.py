@@ -154,13 +154,15 @@ def _judged(model: BlockModel, family: Family, reader: BlockReader) -> Found | N
 
 def _came_first(parent: BlockModel, child: BlockModel) -> bool | None:
     """Whether a repository was made before another; None where nobody knows."""
-    return None if parent.created_at == child.created_at else parent.created_at < child.created_at
+    if parent.created_at is None or child.created_at is None or parent.created_at == child.created_at:
+        return None
+    return parent.created_at < child.created_at
 
 
 def _is_part(child: BlockModel, parent: BlockModel, reader: BlockReader) -> bool:
     """Whether the parent has blocks of another make that the child lacks, and was there before it."""
     more = set(reader.stacks[parent.layout_id]) - set(reader.stacks[child.layout_id])
-    return bool(more) and child.parameters < parent.parameters and parent.created_at <= child.created_at
+    return bool(more) and child.parameters < parent.parameters and _came_first(parent, child) is not False
 
 
 def _is_nearer(one: Found, above: BlockModel, reader: BlockReader) -> bool:

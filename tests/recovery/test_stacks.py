@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recovery.stacks import number_of, split_at_number, stack_of, stacks_of
+from recovery.stacks import MOST_BLOCKS, number_of, split_at_number, stack_of, stacks_of
 
 
 def stacks(*names: str, side: int = 16) -> dict[frozenset[str], tuple[str, ...]]:
@@ -40,6 +40,12 @@ def test_shapes_belong_to_the_make():
 
 def test_lists_of_single_layers_are_no_blocks():
     assert stacks("mix.0.weight", "mix.1.weight", "head.weight") == {}
+
+
+def test_more_blocks_than_any_net_has_are_not_looked_at():
+    names = [f"{number}.{kind}" for number in range(MOST_BLOCKS + 1) for kind in "qv"]
+    assert stacks(*names) == {}
+    assert [len(blocks) for blocks in stacks(*names[2:]).values()] == [MOST_BLOCKS]
 
 
 def test_a_block_ends_at_the_first_number_and_what_repeats_inside_belongs_to_it():
