@@ -200,7 +200,7 @@ def test_each_kind_of_pair_is_said_in_words(capsys: pytest.CaptureFixture[str], 
         "cast": rounded,
         "pruned": {name: np.where(np.abs(w) < np.median(np.abs(w)), np.float32(0), w) for name, w in weights.items()},
         "lora": {name: (w + 0.1 * step[name]).astype(np.float32) for name, w in weights.items()},
-        "other": weights | {name.replace(".1.", ".2."): w for name, w in weights.items() if ".1." in name},
+        "stacked": weights | {name.replace(".1.", ".2."): w for name, w in weights.items() if ".1." in name},
     }
     told = {}
     for kind, tensors in made.items():
@@ -212,8 +212,8 @@ def test_each_kind_of_pair_is_said_in_words(capsys: pytest.CaptureFixture[str], 
     assert "the same weights with some set to zero (agreement 1, sparsity 0.5)" in told["pruned"]
     assert "low, as LoRA leaves it" in told["lora"]
     assert "a change of low rank, merged in" in told["lora"]
-    assert "different architectures; what both have is identical" in told["other"]
-    assert "not tested: different architectures" in told["other"]
+    assert f"stacked.safetensors was made from blocks of {tmp_path}/o/root (merge)" in told["stacked"]
+    assert "not tested: different architectures" in told["stacked"]
 
 
 def test_nothing_foreign_reaches_the_terminal_as_a_command(ask):
