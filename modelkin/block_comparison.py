@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from crawler.sampling import make_plan
+from indexer.relatedness import kin_threshold
 from modelkin.block_kin import are_related, inherited_blocks
 from modelkin.config import Config
 from modelkin.pipeline.block_reader import rows_of_blocks
@@ -33,21 +34,23 @@ def compare_blocks(sources: Two, config: Config) -> BlockVerdict | None:
 
     Raises `ModelUnreadable` as the sources do.
     """
-    stacks = [_stacks(source) for source in sources]
+    stacks, threshold = [_stacks(source) for source in sources], kin_threshold(config.index.index_models)
     for host, guest in ((0, 1), (1, 0)):
         for make, sampled in _sampled(sources[host], stacks[host], stacks[guest], config):
             rows = [rows_of_blocks(source, these[make], sampled) for source, these in zip(sources, stacks, strict=True)]
             values = sample_of(sources[host], sampled.plan)[None]
             matches = matched(sampled, rows[guest], values)
             likeliest = likeliest_parents(matches)
-            if likeliest is None or not are_related(sampled, rows[guest], values)[0]:
+            if likeliest is None or not are_related(sampled, rows[guest], values, threshold=threshold)[0]:
                 continue
             plan, *aligned = aligned_rows(sampled, rows[guest], values, matches, among=matches.near)
             of = {guest: aligned[0][0], host: aligned[1][0]}
             for parent, child in ((0, 1), (1, 0)):
                 is_part = bool(set(stacks[parent]) - set(stacks[child])) and _is_smaller(sources, child, parent)
                 found = graft(rows[child], [rows[parent]], is_part=is_part)
-                if found is not None and (found.verbatim or inherited_blocks(plan, child=of[child], parent=of[parent])):
+                if found is not None and (
+                    found.verbatim or inherited_blocks(plan, child=of[child], parent=of[parent], threshold=threshold)
+                ):
                     return _verdict(found, stacks[parent][make], parent, likeliest.confidence)
     return None
 

@@ -56,6 +56,7 @@ class SampledFamily:
     sampled: SampledBlocks
     hosts: WeightArray  # (models, plan.weights)
     reader: BlockReader
+    threshold: float
 
     def matches(self, model: BlockModel) -> Matches | None:
         """See `Family`."""
@@ -66,7 +67,7 @@ class SampledFamily:
         """See `Family`."""
         guest = self.reader.read(model, self.make, self.sampled)
         rows = None if guest is None else _aligned(self.sampled, guest, self.hosts[[parent]])
-        return rows is not None and inherited_blocks(rows[0], child=rows[1], parent=rows[2])
+        return rows is not None and inherited_blocks(rows[0], child=rows[1], parent=rows[2], threshold=self.threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class ReadFamily:
     sampled: SampledBlocks
     guests: Sequence[WeightArray]  # of each of the models
     catalog: Catalog
+    threshold: float
 
     def matches(self, model: BlockModel) -> Matches | None:
         """See `Family`."""
@@ -87,7 +89,7 @@ class ReadFamily:
     def inherits(self, model: BlockModel, parent: int) -> bool:
         """See `Family`."""
         rows = _aligned(self.sampled, self.guests[parent], fingerprints_of(self.catalog, [model]))
-        return rows is not None and inherited_blocks(rows[0], child=rows[2], parent=rows[1])
+        return rows is not None and inherited_blocks(rows[0], child=rows[2], parent=rows[1], threshold=self.threshold)
 
 
 def _aligned(
@@ -104,8 +106,10 @@ def _aligned(
 class Families:
     """All models of an index by the makes of their blocks."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, *, threshold: float) -> None:
+        """Kin are told by `threshold` (`indexer.relatedness.kin_threshold`)."""
         self.catalog = catalog
+        self.threshold = threshold
         self.roots = block_roots(catalog)
 
     @cached_property
@@ -144,10 +148,12 @@ class Families:
             return
         for start in range(0, len(hosts), BATCH_MODELS):
             batch = hosts[start : start + BATCH_MODELS]
-            related = are_related(sampled, guest, fingerprints_of(self.catalog, batch))
+            related = are_related(sampled, guest, fingerprints_of(self.catalog, batch), threshold=self.threshold)
             for place in np.flatnonzero(related).tolist():
                 members = block_hosts(self.catalog, batch[place].cluster_id)
-                yield SampledFamily(members, make, sampled, fingerprints_of(self.catalog, members), reader)
+                yield SampledFamily(
+                    members, make, sampled, fingerprints_of(self.catalog, members), reader, self.threshold
+                )
 
     def _read_ones(
         self, root: BlockModel, make: Make, others: Sequence[BlockModel], reader: BlockReader
@@ -156,13 +162,13 @@ class Families:
         own = fingerprints_of(self.catalog, [root])
         for first in others[:MOST_FAMILIES]:
             guest = reader.read(first, make, sampled)
-            if guest is None or not are_related(sampled, guest, own)[0]:
+            if guest is None or not are_related(sampled, guest, own, threshold=self.threshold)[0]:
                 continue
             members = block_hosts(self.catalog, first.cluster_id)[:MOST_MEMBERS]
             read = [(model, reader.read(model, make, sampled)) for model in members]
             known = [(model, rows) for model, rows in read if rows is not None]
             models, guests = [model for model, _ in known], [rows for _, rows in known]
-            yield ReadFamily(models, make, sampled, guests, self.catalog)
+            yield ReadFamily(models, make, sampled, guests, self.catalog, self.threshold)
 
     def _makes(self, root: BlockModel) -> list[Make]:
         return [make for make in self.stacks[root.layout_id] if make in self._with_make]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from indexer.relatedness import kin_threshold
 from modelkin.config import Config
 from modelkin.pipeline.block_reader import BlockReader
 from modelkin.pipeline.graft_families import MOST_MEMBERS, Families, Family
@@ -82,7 +83,7 @@ class GraftStep:
         were cut or stacked alike, each by itself, are kin of each other only through what they were made of.
         """
         forget_absent_readings(self.catalog)
-        families = Families(self.catalog)
+        families = Families(self.catalog, threshold=kin_threshold(self.config.index.index_models))
         found: list[Grafted] = []
         if families.asked:
             self.progress.start("compare blocks", len(families.asked))

@@ -37,7 +37,7 @@ def total(*parts: Weights) -> Weights:
 def inherited(child: Weights, parent: Weights) -> bool:
     plan = plan_of(parent)
     rows = fingerprints([child, parent], plan)
-    return inherited_blocks(plan, child=rows[0], parent=rows[1])
+    return inherited_blocks(plan, child=rows[0], parent=rows[1], threshold=7.65)
 
 
 START = noise(1, 1.0)
